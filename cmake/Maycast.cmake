@@ -1,0 +1,53 @@
+# The project's own CMake vocabulary: options, and one function per kind of target.
+
+option(MC_BUILD_TESTS "build the test programs" ON)
+option(MC_BUILD_BENCH "build the benchmark programs" OFF)
+option(MC_BUILD_FUZZERS "build the libFuzzer targets (clang only)" OFF)
+set(MC_SANITIZE "" CACHE STRING "sanitizers for every target, as -fsanitize= takes them")
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")
+
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo)
+endif()
+
+find_program(MC_CCACHE ccache)
+if(MC_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${MC_CCACHE}")
+endif()
+
+add_library(mc_options INTERFACE)
+target_compile_options(mc_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion
+  -Wnon-virtual-dtor -Wold-style-cast -Woverloaded-virtual -Wimplicit-fallthrough -Werror)
+target_compile_definitions(mc_options INTERFACE _FILE_OFFSET_BITS=64)
+if(MC_SANITIZE)
+  target_compile_options(mc_options INTERFACE -fsanitize=${MC_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(mc_options INTERFACE -fsanitize=${MC_SANITIZE})
+endif()
+if(MC_BUILD_FUZZERS)
+  target_compile_options(mc_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+# mc_library(NAME sources... LINK public... LINK_PRIVATE private...): the static library of one module.
+function(mc_library name)
+  cmake_parse_arguments(arg "" "" "LINK;LINK_PRIVATE" ${ARGN})
+  add_library(mc_${name} STATIC ${arg_UNPARSED_ARGUMENTS})
+  target_include_directories(mc_${name} PUBLIC "${CMAKE_SOURCE_DIR}/lib")
+  target_link_libraries(mc_${name} PUBLIC ${arg_LINK} PRIVATE mc_options ${arg_LINK_PRIVATE})
+endfunction()
+
+# mc_tool(NAME sources... LINK libraries...): the program mc-NAME. All but main.cpp is an object library,
+# mc_tool_NAME, so that tests call the tool's run function without a process.
+function(mc_tool name)
+  cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
+  add_library(mc_tool_${name} STATIC ${arg_UNPARSED_ARGUMENTS})
+  target_include_directories(mc_tool_${name} PUBLIC "${CMAKE_SOURCE_DIR}/lib" "${CMAKE_SOURCE_DIR}/tools")
+  target_link_libraries(mc_tool_${name} PUBLIC mc_cli ${arg_LINK} PRIVATE mc_options)
+  add_executable(mc-${name} main.cpp)
+  target_link_libraries(mc-${name} PRIVATE mc_tool_${name} mc_options)
+  install(TARGETS mc-${name} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+endfunction()

@@ -1,0 +1,80 @@
+#include "sys/signals.hpp"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+
+namespace mc::sys {
+namespace {
+
+std::atomic<int> g_write_end{-1};
+std::atomic<int> g_signal{0};
+
+void on_stop(int signal_number) {
+  const int saved = errno;
+  int expected = 0;
+  if (g_signal.compare_exchange_strong(expected, signal_number)) {
+    const char byte = 's';
+    (void)!::write(g_write_end.load(), &byte, 1);
+    std::signal(SIGINT, SIG_DFL);
+    std::signal(SIGTERM, SIG_DFL);
+  }
+  errno = saved;
+}
+
+}  // namespace
+
+Result<StopSignals> StopSignals::install() {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) return fail(errno_error(errno, "cannot create a pipe"));
+  g_write_end = ends[1];
+  struct sigaction action {};
+  action.sa_handler = on_stop;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+  return StopSignals(Fd(ends[0]));
+}
+
+int StopSignals::signal_number() const { return g_signal.load(); }
+
+void die_by_signal(int signal_number) {
+  std::signal(signal_number, SIG_DFL);
+  std::raise(signal_number);
+  std::_Exit(128 + signal_number);
+}
+
+Status notify_ready(int notify_fd, const std::string& line) {
+  if (notify_fd >= 0) {
+    MC_TRY(write_all(notify_fd, as_bytes(line + "\n"), "the notify descriptor"));
+    ::close(notify_fd);
+  }
+  const char* path = std::getenv("NOTIFY_SOCKET");
+  if (path == nullptr) return {};
+  sockaddr_un address{};
+  const std::size_t length = std::strlen(path);
+  if (length == 0 || length >= sizeof address.sun_path) return {};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path, length);
+  if (path[0] == '@') address.sun_path[0] = '\0';
+  Fd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!fd.valid()) return fail(errno_error(errno, "cannot create a socket"));
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length);
+  const char ready[] = "READY=1";
+  if (::sendto(fd.get(), ready, sizeof ready - 1, MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address), size) < 0) {
+    return fail(errno_error(errno, "cannot notify the service manager"));
+  }
+  return {};
+}
+
+}  // namespace mc::sys

@@ -1,0 +1,31 @@
+// SIGINT and SIGTERM as a readable descriptor, and readiness on a descriptor.
+#pragma once
+
+#include <string>
+
+#include "sys/fd.hpp"
+
+namespace mc::sys {
+
+// The first SIGINT or SIGTERM makes `stop_fd()` readable for good; the second kills the process, as it would have
+// without us. SIGPIPE is ignored, so that a closed pipe is an error of write(2). Installed once per process, from
+// main, before threads start.
+class StopSignals {
+ public:
+  static Result<StopSignals> install();
+  int stop_fd() const { return read_end_.get(); }
+  int signal_number() const;  // the first one that came, or 0
+
+ private:
+  explicit StopSignals(Fd read_end) : read_end_(std::move(read_end)) {}
+  Fd read_end_;
+};
+
+// Resets `signal_number` to its default and raises it: the death of a batch tool that was asked to stop.
+[[noreturn]] void die_by_signal(int signal_number);
+
+// Writes `line` and a newline to the descriptor that --notify-fd named (nothing when it is negative), and tells
+// systemd READY=1 when NOTIFY_SOCKET is set. Called once, when the program is really ready.
+Status notify_ready(int notify_fd, const std::string& line);
+
+}  // namespace mc::sys
