@@ -1,0 +1,55 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "digest/sha256.hpp"
+#include "spool/recording.hpp"
+
+namespace mc::spool {
+namespace {
+
+// The server may hold the recording of a guest whose name was taken as GUEST~2 (mc-protocol(7), recording-taken).
+bool is_path_or_rebound(const wire::RecordingPath& held, const wire::RecordingPath& own) {
+  if (held.session != own.session || held.take != own.take) return false;
+  if (held.guest == own.guest) return true;
+  if (!held.guest.starts_with(own.guest + "~")) return false;
+  const auto number = std::string_view(held.guest).substr(own.guest.size() + 1);
+  return !number.empty() && std::ranges::all_of(number, [](char c) { return c >= '0' && c <= '9'; });
+}
+
+}  // namespace
+
+Status check_receipt(const wire::Receipt& receipt, const LoadedManifest& loaded, const digest::PublicKey& key) {
+  const auto wrong = [](std::string what) { return fail(ErrorKind::damaged, "the receipt " + std::move(what)); };
+  // The signature first: until it holds, nothing else in the receipt means anything.
+  if (receipt.key_fingerprint != key.fingerprint()) {
+    return wrong(fmt::format("is signed by key {}, not by {}", receipt.key_fingerprint, key.fingerprint()));
+  }
+  const auto raw = digest::from_base64(receipt.signature_base64);
+  digest::Signature signature{};
+  if (!raw || raw->size() != signature.size()) return wrong("has a malformed signature");
+  std::ranges::copy(*raw, signature.begin());
+  if (!key.verifies(as_bytes(wire::signed_part(receipt)), signature)) return wrong("has a wrong signature");
+
+  const wire::Manifest& manifest = loaded.manifest;
+  if (!manifest.end) return wrong("is for a closed recording, and this one is open");
+  if (!loaded.root_matches) return wrong("cannot be checked: the manifest's root does not match its bytes");
+  if (receipt.recording_id != manifest.recording_id) {
+    return wrong(fmt::format("is for recording {}, not for {}", receipt.recording_id, manifest.recording_id));
+  }
+  if (!manifest.path || !is_path_or_rebound(receipt.path, *manifest.path)) {
+    return wrong(fmt::format("is for '{}', not for '{}'", receipt.path.text(),
+                             manifest.path ? manifest.path->text() : std::string()));
+  }
+  if (receipt.root != manifest.end->root) return wrong("states another root");
+  if (receipt.manifest_sha256 != digest::sha256_hex(loaded.bytes)) return wrong("is for another manifest");
+  std::uint64_t bytes = 0;
+  for (const auto& file : manifest.files) bytes += file.bytes();
+  if (receipt.files != manifest.files.size() || receipt.chunks != manifest.chunk_count() || receipt.bytes != bytes) {
+    return wrong(fmt::format("counts {} files, {} chunks, {} bytes; the manifest lists {}, {}, {}", receipt.files,
+                             receipt.chunks, receipt.bytes, manifest.files.size(), manifest.chunk_count(), bytes));
+  }
+  return {};
+}
+
+}  // namespace mc::spool
