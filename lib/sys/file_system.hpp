@@ -30,6 +30,9 @@ class File {
   virtual Status sync_data() = 0;  // fdatasync(2)
   virtual Status sync() = 0;       // fsync(2)
   virtual Status close() = 0;      // checked; the File is unusable afterwards
+  // Advises the kernel to forget its cached pages of the file, so that the next read comes from the device. Only pages
+  // that were synced go. posix_fadvise(2) POSIX_FADV_DONTNEED; does nothing where there is no such thing.
+  virtual void drop_cache() {}
 };
 
 enum class FileType : std::uint8_t { file, directory, other };
