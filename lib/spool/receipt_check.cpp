@@ -17,20 +17,11 @@ bool is_path_or_rebound(const wire::RecordingPath& held, const wire::RecordingPa
   return !number.empty() && std::ranges::all_of(number, [](char c) { return c >= '0' && c <= '9'; });
 }
 
+tl::unexpected<Error> wrong(const std::string& what) { return fail(ErrorKind::damaged, "the receipt " + what); }
+
 }  // namespace
 
-Status check_receipt(const wire::Receipt& receipt, const LoadedManifest& loaded, const digest::PublicKey& key) {
-  const auto wrong = [](std::string what) { return fail(ErrorKind::damaged, "the receipt " + std::move(what)); };
-  // The signature first: until it holds, nothing else in the receipt means anything.
-  if (receipt.key_fingerprint != key.fingerprint()) {
-    return wrong(fmt::format("is signed by key {}, not by {}", receipt.key_fingerprint, key.fingerprint()));
-  }
-  const auto raw = digest::from_base64(receipt.signature_base64);
-  digest::Signature signature{};
-  if (!raw || raw->size() != signature.size()) return wrong("has a malformed signature");
-  std::ranges::copy(*raw, signature.begin());
-  if (!key.verifies(as_bytes(wire::signed_part(receipt)), signature)) return wrong("has a wrong signature");
-
+Status check_receipt_content(const wire::Receipt& receipt, const LoadedManifest& loaded) {
   const wire::Manifest& manifest = loaded.manifest;
   if (!manifest.end) return wrong("is for a closed recording, and this one is open");
   if (!loaded.root_matches) return wrong("cannot be checked: the manifest's root does not match its bytes");
@@ -50,6 +41,19 @@ Status check_receipt(const wire::Receipt& receipt, const LoadedManifest& loaded,
                              receipt.chunks, receipt.bytes, manifest.files.size(), manifest.chunk_count(), bytes));
   }
   return {};
+}
+
+Status check_receipt(const wire::Receipt& receipt, const LoadedManifest& loaded, const digest::PublicKey& key) {
+  // The signature first: until it holds, nothing else in the receipt means anything.
+  if (receipt.key_fingerprint != key.fingerprint()) {
+    return wrong(fmt::format("is signed by key {}, not by {}", receipt.key_fingerprint, key.fingerprint()));
+  }
+  const auto raw = digest::from_base64(receipt.signature_base64);
+  digest::Signature signature{};
+  if (!raw || raw->size() != signature.size()) return wrong("has a malformed signature");
+  std::ranges::copy(*raw, signature.begin());
+  if (!key.verifies(as_bytes(wire::signed_part(receipt)), signature)) return wrong("has a wrong signature");
+  return check_receipt_content(receipt, loaded);
 }
 
 }  // namespace mc::spool

@@ -59,7 +59,10 @@ struct VerifyOptions {
 // An error (not a finding) only when the directory cannot be read at all.
 Result<VerifyReport> verify_recording(sys::FileSystem& fs, const std::string& directory, const VerifyOptions& options);
 
-// Is `receipt` a true statement about these manifest bytes, signed by `key`? Kind: damaged, saying which part is not.
+// Is `receipt` a true statement about these manifest bytes (root, hash, counts, id, path, where a guest whose name was
+// taken may stand as GUEST~2)? Says nothing about who made it. Kind: damaged, saying which part is not.
+Status check_receipt_content(const wire::Receipt& receipt, const LoadedManifest& manifest);
+// The same, and signed by `key`.
 Status check_receipt(const wire::Receipt& receipt, const LoadedManifest& manifest, const digest::PublicKey& key);
 
 }  // namespace mc::spool
