@@ -62,14 +62,14 @@ const char* name(ErrorKind kind);
 // MC_TRY_ASSIGN(var, expr): the same, and declares `var` with the value.
 #define MC_CONCAT_IMPL(a, b) a##b
 #define MC_CONCAT(a, b) MC_CONCAT_IMPL(a, b)
-#define MC_TRY(expr)                                             \
-  do {                                                           \
-    if (auto mc_result = (expr); !mc_result) {                   \
-      return ::mc::fail(std::move(mc_result).error());           \
-    }                                                            \
+#define MC_TRY(expr)                                   \
+  do {                                                 \
+    if (auto mc_result = (expr); !mc_result) {         \
+      return ::mc::fail(std::move(mc_result).error()); \
+    }                                                  \
   } while (false)
-#define MC_TRY_ASSIGN_IMPL(tmp, var, expr)                       \
-  auto tmp = (expr);                                             \
-  if (!tmp) return ::mc::fail(std::move(tmp).error());           \
+#define MC_TRY_ASSIGN_IMPL(tmp, var, expr)             \
+  auto tmp = (expr);                                   \
+  if (!tmp) return ::mc::fail(std::move(tmp).error()); \
   var = std::move(*tmp)
 #define MC_TRY_ASSIGN(var, expr) MC_TRY_ASSIGN_IMPL(MC_CONCAT(mc_tmp_, __LINE__), var, expr)

@@ -136,12 +136,14 @@ int run_main(const char* tool, const char* description, int argc, char** argv, R
       const auto printed = in.print(std::string(tool) + " " + kVersion + "\n");
       return printed ? 0 : report(tool, printed.error());
     } catch (const CLI::ParseError& e) {
-      return report(tool, Error{ErrorKind::usage, e.what(), 0, std::string("see '") + tool + " --help' or man " + tool});
+      return report(tool,
+                    Error{ErrorKind::usage, e.what(), 0, std::string("see '") + tool + " --help' or man " + tool});
     }
   } catch (const std::bad_alloc&) {
     return report(tool, Error{ErrorKind::unavailable, "out of memory", ENOMEM, {}});
   } catch (const std::exception& e) {
-    return report(tool, Error{ErrorKind::bug, std::string("unexpected: ") + e.what(), 0, "this is a bug; please report it"});
+    return report(tool,
+                  Error{ErrorKind::bug, std::string("unexpected: ") + e.what(), 0, "this is a bug; please report it"});
   }
 }
 

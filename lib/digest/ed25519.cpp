@@ -104,7 +104,8 @@ Result<PrivateKey> PrivateKey::from_pem(std::string_view pem) {
 
 Result<std::string> PrivateKey::pem() const {
   const Bio bio(BIO_new(BIO_s_mem()));
-  if (!bio || PEM_write_bio_PKCS8PrivateKey(bio.get(), handle_->key.get(), nullptr, nullptr, 0, nullptr, nullptr) != 1) {
+  if (!bio ||
+      PEM_write_bio_PKCS8PrivateKey(bio.get(), handle_->key.get(), nullptr, nullptr, 0, nullptr, nullptr) != 1) {
     return openssl_fail(ErrorKind::bug, "cannot format the private key");
   }
   return bio_text(bio.get());

@@ -17,7 +17,7 @@ namespace mc::spool {
 inline constexpr std::uint64_t kMaxManifestBytes = 1U << 30;
 
 struct LoadedManifest {
-  ByteBuffer bytes;         // the file as it is
+  ByteBuffer bytes;  // the file as it is
   wire::Manifest manifest;
   bool root_matches = false;  // closed, and the root is the SHA-256 of the bytes before the `# end` line
 };
@@ -39,19 +39,19 @@ struct Finding {
   std::string detail;   // for a person
 };
 struct VerifyReport {
-  std::vector<Finding> findings;  // empty: all is well
-  std::vector<std::string> notes; // worth saying, not wrong: a torn tail, an orphan that recovery will adopt
+  std::vector<Finding> findings;   // empty: all is well
+  std::vector<std::string> notes;  // worth saying, not wrong: a torn tail, an orphan that recovery will adopt
   bool closed = false;
   std::string recording_id;
   wire::RecordingPath path;
-  std::string root;               // closed recordings
+  std::string root;  // closed recordings
   std::uint32_t chunks = 0;
   std::uint64_t bytes = 0;
   std::uint64_t video_frames = 0, audio_frames = 0;
   std::vector<std::string> receipts;  // fingerprints of those whose signature and content are right
 };
 struct VerifyOptions {
-  std::vector<digest::PublicKey> keys;            // pinned; a receipt of another key is a finding when any is given
+  std::vector<digest::PublicKey> keys;  // pinned; a receipt of another key is a finding when any is given
   std::function<void(std::uint64_t done, std::uint64_t total)> progress;  // bytes; may be empty
 };
 // fsck: every line of the manifest, every file's length and hash, names and numbers without holes, each chunk's boxes

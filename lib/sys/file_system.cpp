@@ -25,8 +25,7 @@ class RealFile final : public File {
   Result<std::size_t> read_at(std::uint64_t offset, std::span<std::uint8_t> into) override {
     std::size_t done = 0;
     while (done < into.size()) {
-      const ssize_t n =
-          ::pread(fd_.get(), into.data() + done, into.size() - done, static_cast<off_t>(offset + done));
+      const ssize_t n = ::pread(fd_.get(), into.data() + done, into.size() - done, static_cast<off_t>(offset + done));
       if (n == 0) break;
       if (n > 0) {
         done += static_cast<std::size_t>(n);

@@ -71,7 +71,8 @@ Status notify_ready(int notify_fd, const std::string& line) {
   if (!fd.valid()) return fail(errno_error(errno, "cannot create a socket"));
   const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length);
   const char ready[] = "READY=1";
-  if (::sendto(fd.get(), ready, sizeof ready - 1, MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address), size) < 0) {
+  if (::sendto(fd.get(), ready, sizeof ready - 1, MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address), size) <
+      0) {
     return fail(errno_error(errno, "cannot notify the service manager"));
   }
   return {};

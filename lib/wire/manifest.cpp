@@ -40,7 +40,9 @@ std::string encode_value(std::string_view text) {
   return out;
 }
 
-std::string time_text(const MediaTime& time) { return std::to_string(time.ticks) + "/" + std::to_string(time.timescale); }
+std::string time_text(const MediaTime& time) {
+  return std::to_string(time.ticks) + "/" + std::to_string(time.timescale);
+}
 
 template <class T>
 bool to_number(std::string_view text, T& value) {
@@ -130,12 +132,9 @@ class Parser {
       take_line(text_.substr(at, newline - at));
       at = newline + 1;
       // A chunk or init line waits for its hash line: until that is there, neither counts.
-      if (!pending_init_ && !pending_chunk_) m_.intact_bytes = at;
+      if (!pending()) m_.intact_bytes = at;
     }
-    if (pending_init_ || pending_chunk_) {
-      if (m_.end) damage("a description without its hash line");
-      m_.torn_tail = true;
-    }
+    if (pending()) m_.torn_tail = true;
     if (m_.version == 0 && (!m_.files.empty() || m_.end || !m_.recording_id.empty())) {
       m_.damage.insert(m_.damage.begin(), {1, "the header line is missing"});
     }
@@ -151,11 +150,6 @@ class Parser {
       if (line.starts_with("#")) return damage("not a line of a manifest");
       return take_hash_line(line);
     }
-    if (pending_init_ || pending_chunk_) {
-      damage("a description without its hash line");
-      pending_init_.reset();
-      pending_chunk_.reset();
-    }
     if (line.size() < kCrc.size() + kCrcDigits + 2) return damage("no crc");
     const std::size_t crc_at = line.size() - kCrc.size() - kCrcDigits;
     if (line.substr(crc_at, kCrc.size()) != kCrc) return damage("no crc");
@@ -168,6 +162,12 @@ class Parser {
   }
 
   bool take_keyword(std::string_view keyword, const Words& words) {
+    const bool ledger = keyword != "maycast-manifest" && keyword != "recording" && keyword != "t0" &&
+                        keyword != "init" && keyword != "chunk" && keyword != "end";
+    if (pending() && !ledger) {
+      damage("a description without its hash line");
+      drop_pending();
+    }
     if (keyword == "maycast-manifest") {
       if (m_.version != 0 || words.size() != 1 || !to_number(words[0].second, m_.version)) return false;
       return m_.version == kManifestVersion;
@@ -232,7 +232,7 @@ class Parser {
       return false;
     }
     gap.reason = *reason;
-    m_.gaps.push_back(std::move(gap));
+    (pending() ? pending_gaps_ : m_.gaps).push_back(std::move(gap));
     return true;
   }
 
@@ -241,8 +241,8 @@ class Parser {
     end.root = value_of(words, "root");
     end.end_offset = line_start_;
     if (!to_number(value_of(words, "chunks"), end.chunks) || !is_sha256_hex(end.root)) return false;
-    if (end.chunks != chunks_) damage("the end line counts " + std::to_string(end.chunks) + " chunks, not " +
-                                      std::to_string(chunks_));
+    if (end.chunks != chunks_)
+      damage("the end line counts " + std::to_string(end.chunks) + " chunks, not " + std::to_string(chunks_));
     m_.end = std::move(end);
     return true;
   }
@@ -255,13 +255,25 @@ class Parser {
       if (!decoded_key || !decoded) return false;
       note.values.emplace_back(*decoded_key, *decoded);
     }
-    m_.notes.push_back(std::move(note));
+    (pending() ? pending_notes_ : m_.notes).push_back(std::move(note));
     return true;
   }
 
+  bool pending() const { return pending_init_.has_value() || pending_chunk_.has_value(); }
+
+  void drop_pending() {
+    pending_init_.reset();
+    pending_chunk_.reset();
+    pending_gaps_.clear();
+    pending_notes_.clear();
+  }
+
   void take_hash_line(std::string_view line) {
-    const auto init = std::exchange(pending_init_, std::nullopt);
-    const auto chunk = std::exchange(pending_chunk_, std::nullopt);
+    const auto init = pending_init_;
+    const auto chunk = pending_chunk_;
+    m_.gaps.insert(m_.gaps.end(), pending_gaps_.begin(), pending_gaps_.end());
+    m_.notes.insert(m_.notes.end(), pending_notes_.begin(), pending_notes_.end());
+    drop_pending();
     if (line.size() < 67 || !is_sha256_hex(line.substr(0, 64)) || line.substr(64, 2) != "  ") {
       return damage("not a line of a manifest");
     }
@@ -276,10 +288,12 @@ class Parser {
       if (parsed->number != ++inits_) damage("'" + name + "' is out of order");
       inits_ = parsed->number;
     } else {
-      if (!chunk || chunk->number.value != parsed->number) return damage("'" + name + "' has no description of its own");
+      if (!chunk || chunk->number.value != parsed->number)
+        return damage("'" + name + "' has no description of its own");
       if (parsed->number != ++chunks_) damage("'" + name + "' is out of order");
       chunks_ = parsed->number;
-      if (chunk->init.value == 0 || chunk->init.value > inits_) damage("'" + name + "' needs an init that is not there");
+      if (chunk->init.value == 0 || chunk->init.value > inits_)
+        damage("'" + name + "' needs an init that is not there");
     }
     m_.files.push_back({name, std::string(line.substr(0, 64)), init, chunk});
   }
@@ -292,6 +306,8 @@ class Parser {
   std::uint32_t chunks_ = 0;
   std::optional<InitLine> pending_init_;
   std::optional<ChunkLine> pending_chunk_;
+  std::vector<GapLine> pending_gaps_;  // between a description and the hash line that commits it
+  std::vector<NoteLine> pending_notes_;
   std::set<std::string, std::less<>> names_;
 };
 
@@ -329,12 +345,12 @@ std::string init_lines(const InitLine& init, const std::string& sha256) {
          hash_line(sha256, init_name(init.number));
 }
 
-std::string chunk_lines(const ChunkLine& chunk, const std::string& sha256) {
+std::string chunk_lines(const ChunkLine& chunk, const std::string& sha256, const std::string& ledger) {
   return with_crc("# chunk " + std::to_string(chunk.number.value) + " bytes=" + std::to_string(chunk.bytes) +
                   " t=" + time_text(chunk.start) + " dur=" + time_text(chunk.duration) +
                   " video=" + std::to_string(chunk.video) + " audio=" + std::to_string(chunk.audio) +
                   " init=" + std::to_string(chunk.init.value)) +
-         hash_line(sha256, chunk_name(chunk.number));
+         ledger + hash_line(sha256, chunk_name(chunk.number));
 }
 
 std::string gap_line(const GapLine& gap) {

@@ -7,14 +7,16 @@
 //   # init 1 bytes=1234 tracks=1:video:90000:3000:avc1.64001f,2:audio:48000:1024:mp4a.40.2 crc=…
 //   <sha256>  init_001.mp4
 //   # chunk 1 bytes=812345 t=0/48000 dur=48000/48000 video=30 audio=47 init=1 crc=…
-//   <sha256>  chunk_000001.m4s
 //   # gap track=1 from=90000/90000 to=180000/90000 reason=device-lost crc=…
 //   # mark t=1500/1000 text=chapter%20one crc=…
+//   <sha256>  chunk_000001.m4s
 //   # end chunks=3600 root=<sha256> crc=…
 //
-// A `#` line is `# KEYWORD words and key=value … crc=XXXXXXXX`: CRC-32C (8 hexadecimal digits) of the line's bytes before
-// " crc=". Values and words are percent-encoded (spaces, control characters, '%', '='; other UTF-8 stands as it is). Unknown keywords
-// are kept. A `# chunk` or `# init` line belongs to the hash line that follows it; the hash line commits both.
+// A `#` line is `# KEYWORD words and key=value … crc=XXXXXXXX`: CRC-32C (8 hexadecimal digits) of the line's bytes
+// before " crc=". Values and words are percent-encoded (spaces, control characters, '%', '='; other UTF-8 stands as it
+// is). Unknown keywords are kept. A `# chunk` or `# init` line belongs to the next hash line, and so do the ledger
+// lines (gap, mark, …) between the two: they are one write, and the hash line commits them all. A crash in between
+// leaves a torn tail, which does not count.
 #pragma once
 
 #include <cstdint>
@@ -50,8 +52,8 @@ struct InitLine {
 struct ChunkLine {
   ChunkNumber number;
   std::uint64_t bytes = 0;
-  MediaTime start;     // decode time of the first frame of the reference track
-  MediaTime duration;  // of the reference track's frames in it
+  MediaTime start;                     // decode time of the first frame of the reference track
+  MediaTime duration;                  // of the reference track's frames in it
   std::uint32_t video = 0, audio = 0;  // frames, all tracks of the kind together
   InitNumber init;
   bool operator==(const ChunkLine&) const = default;
@@ -84,23 +86,23 @@ struct ManifestDamage {
 };
 
 struct Manifest {
-  int version = 0;                        // 0: no header line was found
+  int version = 0;  // 0: no header line was found
   std::string recording_id;
   std::optional<RecordingPath> path;
   std::optional<std::int64_t> t0_wall_ns;
-  std::int64_t bound_us = -1;             // -1: not stated
-  std::vector<ManifestFile> files;        // in the order of the file
+  std::int64_t bound_us = -1;       // -1: not stated
+  std::vector<ManifestFile> files;  // in the order of the file
   std::vector<GapLine> gaps;
   std::vector<NoteLine> notes;
   struct End {
     std::uint32_t chunks = 0;
-    std::string root;                     // as the line says; check it against the bytes before `end_offset`
-    std::uint64_t end_offset = 0;         // where the `# end` line begins
+    std::string root;              // as the line says; check it against the bytes before `end_offset`
+    std::uint64_t end_offset = 0;  // where the `# end` line begins
   };
-  std::optional<End> end;                 // nothing: an open recording
-  std::vector<ManifestDamage> damage;     // lines that are not what they should be, torn tail excluded
-  std::uint64_t intact_bytes = 0;         // up to here every line is whole and every chunk/init line has its hash line
-  bool torn_tail = false;                 // bytes behind that: a write that a crash cut off
+  std::optional<End> end;              // nothing: an open recording
+  std::vector<ManifestDamage> damage;  // lines that are not what they should be, torn tail excluded
+  std::uint64_t intact_bytes = 0;      // up to here every line is whole and every chunk/init line has its hash line
+  bool torn_tail = false;              // bytes behind that: a write that a crash cut off
 
   const ManifestFile* find(std::string_view name) const;
   std::uint32_t chunk_count() const;
@@ -112,9 +114,10 @@ Manifest parse_manifest(ByteView bytes);
 
 std::string header_line();
 std::string recording_line(const std::string& recording_id, const RecordingPath& path);
-std::string t0_line(std::int64_t wall_ns, std::int64_t bound_us);  // bound_us < 0: left out
-std::string init_lines(const InitLine& init, const std::string& sha256);     // both lines
-std::string chunk_lines(const ChunkLine& chunk, const std::string& sha256);  // both lines
+std::string t0_line(std::int64_t wall_ns, std::int64_t bound_us);         // bound_us < 0: left out
+std::string init_lines(const InitLine& init, const std::string& sha256);  // both lines
+// The description, `ledger` (gap_line and note_line texts, or nothing), the hash line.
+std::string chunk_lines(const ChunkLine& chunk, const std::string& sha256, const std::string& ledger = {});
 std::string gap_line(const GapLine& gap);
 std::string note_line(const NoteLine& note);
 std::string end_line(std::uint32_t chunks, const std::string& root);

@@ -79,9 +79,8 @@ bool is_utf8(std::string_view text) {
 
 bool is_name(std::string_view component) {
   if (component.empty() || component.size() > 100 || component[0] == '.' || !is_utf8(component)) return false;
-  return std::ranges::none_of(component, [](char c) {
-    return static_cast<std::uint8_t>(c) < 0x20 || c == 0x7F || c == '/' || c == '\\';
-  });
+  return std::ranges::none_of(
+      component, [](char c) { return static_cast<std::uint8_t>(c) < 0x20 || c == 0x7F || c == '/' || c == '\\'; });
 }
 
 bool is_take(std::string_view component) {

@@ -36,10 +36,11 @@ struct FileName {
   std::uint32_t number = 0;     // init, chunk
   std::string key_fingerprint;  // receipt
 };
-// Nothing unless `name` is exactly the name of a file of a recording ("chunk_000001.m4s"; more digits only when needed).
+// Nothing unless `name` is exactly the name of a file of a recording ("chunk_000001.m4s"; more digits only when
+// needed).
 std::optional<FileName> parse_file_name(std::string_view name);
-std::string init_name(InitNumber number);      // init_001.mp4
-std::string chunk_name(ChunkNumber number);    // chunk_000001.m4s
+std::string init_name(InitNumber number);    // init_001.mp4
+std::string chunk_name(ChunkNumber number);  // chunk_000001.m4s
 std::string receipt_name(std::string_view key_fingerprint);
 
 // RFC 3986: everything but unreserved characters becomes %XX. `decode` refuses a broken escape.

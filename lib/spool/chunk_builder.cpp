@@ -1,0 +1,216 @@
+#include "spool/chunk_builder.hpp"
+
+#include <algorithm>
+
+#include "base/json.hpp"
+#include "mp4/stream_parser.hpp"
+#include "spool/gap_rule.hpp"
+
+namespace mc::spool {
+namespace {
+
+constexpr char kReasonSource[] = "source";        // the input's own time stamps leave a hole
+constexpr char kReasonRestarted[] = "restarted";  // the recording was continued after a break
+
+struct TrackFrames {
+  const mp4::Track* track = nullptr;
+  std::vector<mp4::Sample> samples;
+  std::vector<const JournalFrame*> frames;
+};
+
+std::uint64_t sum_durations(std::span<const mp4::Sample> samples) {
+  std::uint64_t sum = 0;
+  for (const auto& sample : samples) sum += sample.duration;
+  return sum;
+}
+
+// Collects the ledger lines of a chunk while walking its entries in the order of arrival.
+class Ledger {
+ public:
+  Ledger(const mp4::Movie& movie, const JournalHead& head) : movie_(movie) {
+    for (const auto& last : head.last) last_[last.track] = last.decode_time;
+  }
+
+  void take(const JournalEvent& event) {
+    auto object = json::parse_object(event.json);
+    if (!object) return;
+    const std::string kind = json::get_string(*object, "event").value_or("event");
+    if (kind == "gap") {
+      const auto track = json::get_int(*object, "track");
+      const std::string reason = json::get_string(*object, "reason").value_or(kReasonSource);
+      for (const auto& candidate : movie_.tracks) {
+        if (!track || *track == candidate.id) reason_[candidate.id] = reason;
+      }
+      return;
+    }
+    if (kind == "start" || kind == "end") return;
+    wire::NoteLine note{kind, {{"t", std::to_string(event.time_ns) + "/1000000000"}}};
+    for (const auto& [key, value] : *object) {
+      if (key == "event") continue;
+      note.values.emplace_back(key, value.is_string() ? std::string(value.as_string()) : json::to_text(value));
+    }
+    text_ += wire::note_line(note);
+  }
+
+  void take(const mp4::Track& track, const JournalFrame& frame) {
+    const auto last = last_.find(track.id);
+    if (last != last_.end()) {
+      if (const auto hole = hole_between(track, last->second, frame.sample.decode_time)) {
+        const auto reason = reason_.find(track.id);
+        text_ += wire::gap_line(to_gap_line(track, *hole,
+                                            reason != reason_.end() ? reason->second
+                                            : frame.continues       ? kReasonRestarted
+                                                                    : kReasonSource));
+        reason_.erase(track.id);
+      }
+    }
+    last_[track.id] = frame.sample.decode_time;
+  }
+
+  std::string text() && { return std::move(text_); }
+
+ private:
+  const mp4::Movie& movie_;
+  std::map<std::uint32_t, std::uint64_t> last_;
+  std::map<std::uint32_t, std::string> reason_;
+  std::string text_;
+};
+
+std::vector<TrackFrames> by_track(const mp4::Movie& movie, std::span<const JournalEntry> entries) {
+  std::vector<TrackFrames> tracks;
+  for (const auto& track : movie.tracks) tracks.push_back({&track, {}, {}});
+  for (const auto& entry : entries) {
+    const auto* frame = std::get_if<JournalFrame>(&entry);
+    if (frame == nullptr) continue;
+    for (auto& candidate : tracks) {
+      if (candidate.track->id != frame->sample.track_id) continue;
+      candidate.samples.push_back(frame->sample);
+      candidate.frames.push_back(frame);
+    }
+  }
+  for (auto& track : tracks) {
+    for (std::size_t i = 0; i + 1 < track.samples.size(); ++i) {
+      track.samples[i].duration =
+          static_cast<std::uint32_t>(track.samples[i + 1].decode_time - track.samples[i].decode_time);
+    }
+  }
+  return tracks;
+}
+
+void count(wire::ChunkLine& line, const mp4::Track& track, std::size_t frames) {
+  if (track.kind == mp4::TrackKind::video) line.video += static_cast<std::uint32_t>(frames);
+  if (track.kind == mp4::TrackKind::audio) line.audio += static_cast<std::uint32_t>(frames);
+}
+
+// The track whose time the chunk's line gives: the movie's reference, or the first with frames when that has none.
+const TrackFrames* time_track(const mp4::Movie& movie, std::span<const TrackFrames> tracks) {
+  const TrackFrames* first = nullptr;
+  for (const auto& track : tracks) {
+    if (track.samples.empty()) continue;
+    if (track.track == movie.reference()) return &track;
+    if (first == nullptr) first = &track;
+  }
+  return first;
+}
+
+void set_time(wire::ChunkLine& line, const TrackFrames& track) {
+  line.start = {static_cast<std::int64_t>(track.samples.front().decode_time), track.track->timescale};
+  line.duration = {static_cast<std::int64_t>(sum_durations(track.samples)), track.track->timescale};
+}
+
+}  // namespace
+
+JournalSeal make_seal(const mp4::Movie& movie, std::span<const JournalEntry> entries, const NextFrames& next) {
+  std::map<std::uint32_t, const mp4::Sample*> last;
+  for (const auto& entry : entries) {
+    if (const auto* frame = std::get_if<JournalFrame>(&entry)) last[frame->sample.track_id] = &frame->sample;
+  }
+  JournalSeal seal;
+  for (const auto& [id, sample] : last) {
+    const mp4::Track* track = movie.find(id);
+    if (track == nullptr) continue;
+    std::uint32_t duration = track->nominal_duration > 0 ? track->nominal_duration : sample->duration;
+    const auto follower = next.find(id);
+    if (follower != next.end() && follower->second > sample->decode_time &&
+        !hole_between(*track, sample->decode_time, follower->second)) {
+      duration = static_cast<std::uint32_t>(follower->second - sample->decode_time);
+    }
+    seal.last.push_back({id, duration});
+  }
+  return seal;
+}
+
+Result<BuiltChunk> build_chunk(const mp4::Movie& movie, const JournalHead& head, std::span<const JournalEntry> entries,
+                               const JournalSeal& seal) {
+  Ledger ledger(movie, head);
+  for (const auto& entry : entries) {
+    if (const auto* event = std::get_if<JournalEvent>(&entry)) {
+      ledger.take(*event);
+      continue;
+    }
+    const auto& frame = std::get<JournalFrame>(entry);
+    const mp4::Track* track = movie.find(frame.sample.track_id);
+    if (track == nullptr) return fail(ErrorKind::damaged, "the journal names a track that the init does not have");
+    ledger.take(*track, frame);
+  }
+  auto tracks = by_track(movie, entries);
+  for (const auto& last : seal.last) {
+    for (auto& track : tracks) {
+      if (track.track->id == last.track && !track.samples.empty()) track.samples.back().duration = last.duration;
+    }
+  }
+  const TrackFrames* timed = time_track(movie, tracks);
+  if (timed == nullptr) return fail(ErrorKind::damaged, "the journal holds no frame");
+
+  BuiltChunk chunk;
+  mp4::write_styp(chunk.bytes);
+  const std::uint64_t start = timed->samples.front().decode_time;
+  const std::int64_t offset_ns =
+      rescale(static_cast<std::int64_t>(start), timed->track->timescale, kNanosecondsPerSecond);
+  mp4::write_prft({timed->track->id, start, head.t0_wall_ns + offset_ns}, chunk.bytes);
+  auto sequence = static_cast<std::uint32_t>((head.chunk.value - 1) * movie.tracks.size());
+  for (const auto& track : tracks) {
+    ++sequence;
+    if (track.samples.empty()) continue;
+    // A description change inside a chunk would need a second moof; the recorder cuts there instead.
+    MC_TRY(mp4::write_fragment_header(sequence, track.samples, chunk.bytes));
+    for (const JournalFrame* frame : track.frames) append(chunk.bytes, frame->data);
+    count(chunk.line, *track.track, track.samples.size());
+  }
+  chunk.line.number = head.chunk;
+  chunk.line.init = head.init;
+  chunk.line.bytes = chunk.bytes.size();
+  set_time(chunk.line, *timed);
+  chunk.ledger = std::move(ledger).text();
+  return chunk;
+}
+
+Result<wire::ChunkLine> describe_chunk(ChunkNumber number, InitNumber init, ByteView init_bytes, ByteView chunk_bytes) {
+  MC_TRY_ASSIGN(const mp4::Movie movie, mp4::parse_init(init_bytes));
+  mp4::StreamParser parser;
+  parser.push(init_bytes);
+  parser.push(chunk_bytes);
+  std::vector<TrackFrames> tracks;
+  for (const auto& track : movie.tracks) tracks.push_back({&track, {}, {}});
+  for (;;) {
+    MC_TRY_ASSIGN(const auto item, parser.next());
+    if (!item) break;
+    if (const auto* sample = std::get_if<mp4::SampleItem>(&*item)) {
+      for (auto& track : tracks) {
+        if (track.track->id == sample->sample.track_id) track.samples.push_back(sample->sample);
+      }
+    }
+  }
+  if (parser.finish().torn_bytes > 0) return fail(ErrorKind::damaged, "ends inside a box");
+  const TrackFrames* timed = time_track(movie, tracks);
+  if (timed == nullptr) return fail(ErrorKind::damaged, "holds no frame");
+  wire::ChunkLine line;
+  line.number = number;
+  line.init = init;
+  line.bytes = chunk_bytes.size();
+  for (const auto& track : tracks) count(line, *track.track, track.samples.size());
+  set_time(line, *timed);
+  return line;
+}
+
+}  // namespace mc::spool

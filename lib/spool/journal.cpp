@@ -1,0 +1,206 @@
+#include "spool/journal.hpp"
+
+#include <array>
+#include <charconv>
+#include <cstdio>
+
+#include "base/crc32c.hpp"
+#include "mp4/box.hpp"
+
+namespace mc::spool {
+namespace {
+
+constexpr std::uint32_t kMagic = 0x4D434A31;  // "MCJ1"
+constexpr std::size_t kHeaderBytes = 17;
+constexpr std::size_t kCoveredAt = 4;     // the CRC covers the header from here …
+constexpr std::size_t kCoveredBytes = 9;  // … for so long, and the payload
+constexpr std::uint8_t kHead = 1, kFrame = 2, kEvent = 3, kSeal = 4;
+constexpr std::uint8_t kSync = 1, kContinues = 2;
+constexpr char kPrefix[] = ".journal-";
+
+ByteBuffer head_fields(const JournalHead& head) {
+  ByteBuffer out;
+  append_be(out, head.chunk.value, 4);
+  append_be(out, head.init.value, 4);
+  append_be(out, static_cast<std::uint64_t>(head.t0_wall_ns), 8);
+  append_be(out, head.last.size(), 2);
+  for (const auto& last : head.last) {
+    append_be(out, last.track, 4);
+    append_be(out, last.decode_time, 8);
+  }
+  return out;
+}
+
+std::optional<JournalHead> parse_head(mp4::FieldReader in) {
+  JournalHead head;
+  head.chunk.value = in.u32();
+  head.init.value = in.u32();
+  head.t0_wall_ns = static_cast<std::int64_t>(in.u64());
+  const std::size_t n = in.u16();
+  for (std::size_t i = 0; i < n && in.ok(); ++i) {
+    const std::uint32_t track = in.u32();
+    head.last.push_back({track, in.u64()});
+  }
+  if (!in.ok() || in.left() != 0) return std::nullopt;
+  return head;
+}
+
+std::optional<JournalFrame> parse_frame(mp4::FieldReader in) {
+  JournalFrame frame;
+  frame.sample.track_id = in.u32();
+  frame.sample.description = in.u32();
+  frame.sample.decode_time = in.u64();
+  frame.sample.duration = in.u32();
+  frame.sample.composition_offset = static_cast<std::int32_t>(in.u32());
+  const std::uint8_t flags = in.u8();
+  frame.sample.sync = (flags & kSync) != 0;
+  frame.continues = (flags & kContinues) != 0;
+  frame.arrival_ns = static_cast<std::int64_t>(in.u64());
+  if (!in.ok()) return std::nullopt;
+  const ByteView data = in.rest();
+  frame.data.assign(data.begin(), data.end());
+  frame.sample.size_bytes = static_cast<std::uint32_t>(data.size());
+  return frame;
+}
+
+std::optional<JournalEvent> parse_event(mp4::FieldReader in) {
+  JournalEvent event;
+  event.time_ns = static_cast<std::int64_t>(in.u64());
+  if (!in.ok()) return std::nullopt;
+  event.json = as_text(in.rest());
+  return event;
+}
+
+std::optional<JournalSeal> parse_seal(mp4::FieldReader in) {
+  JournalSeal seal;
+  const std::size_t n = in.u16();
+  for (std::size_t i = 0; i < n && in.ok(); ++i) {
+    const std::uint32_t track = in.u32();
+    seal.last.push_back({track, in.u32()});
+  }
+  if (!in.ok() || in.left() != 0) return std::nullopt;
+  return seal;
+}
+
+// False: not a record that may stand here.
+bool take_record(JournalContent& content, std::uint8_t type, ByteView payload) {
+  if (content.seal || (type == kHead) == content.head.has_value()) return false;
+  const mp4::FieldReader in(payload);
+  switch (type) {
+    case kHead: content.head = parse_head(in); return content.head.has_value();
+    case kFrame:
+      if (auto frame = parse_frame(in)) {
+        content.entries.emplace_back(std::move(*frame));
+        return true;
+      }
+      return false;
+    case kEvent:
+      if (auto event = parse_event(in)) {
+        content.entries.emplace_back(std::move(*event));
+        return true;
+      }
+      return false;
+    case kSeal: content.seal = parse_seal(in); return content.seal.has_value();
+    default: return false;
+  }
+}
+
+}  // namespace
+
+std::string journal_name(ChunkNumber chunk) {
+  std::array<char, 32> text{};
+  const int n = std::snprintf(text.data(), text.size(), "%s%06u", kPrefix, chunk.value);
+  return {text.data(), static_cast<std::size_t>(n)};
+}
+
+std::optional<ChunkNumber> parse_journal_name(std::string_view name) {
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  const std::string_view digits = name.substr(sizeof kPrefix - 1);
+  ChunkNumber chunk;
+  const auto [end, ec] = std::from_chars(digits.data(), digits.data() + digits.size(), chunk.value);
+  if (ec != std::errc{} || end != digits.data() + digits.size() || journal_name(chunk) != name) return std::nullopt;
+  return chunk;
+}
+
+JournalContent parse_journal(ByteView bytes) {
+  JournalContent content;
+  std::size_t at = 0;
+  for (std::uint32_t sequence = 0; bytes.size() - at >= kHeaderBytes; ++sequence) {
+    mp4::FieldReader header(bytes.subspan(at, kHeaderBytes));
+    const std::uint32_t magic = header.u32();
+    const std::uint32_t length = header.u32();
+    const std::uint32_t found_sequence = header.u32();
+    const std::uint8_t type = header.u8();
+    const std::uint32_t crc = header.u32();
+    if (magic != kMagic || found_sequence != sequence || length > bytes.size() - at - kHeaderBytes) break;
+    const ByteView payload = bytes.subspan(at + kHeaderBytes, length);
+    if (crc32c(payload, crc32c(bytes.subspan(at + kCoveredAt, kCoveredBytes))) != crc) break;
+    if (!take_record(content, type, payload)) break;
+    at += kHeaderBytes + length;
+  }
+  content.intact_bytes = at;
+  content.torn_bytes = bytes.size() - at;
+  return content;
+}
+
+Result<JournalWriter> JournalWriter::create(sys::FileSystem& fs, const std::string& directory,
+                                            const JournalHead& head) {
+  JournalWriter writer;
+  writer.path_ = sys::join_path(directory, journal_name(head.chunk));
+  MC_TRY_ASSIGN(writer.file_, fs.create(writer.path_));
+  writer.add(kHead, head_fields(head), {});
+  MC_TRY(writer.flush());
+  // Without this the whole journal, frames and all, may be gone after a power cut: its name was never durable.
+  MC_TRY(fs.sync_directory(directory));
+  return writer;
+}
+
+void JournalWriter::add(std::uint8_t type, ByteView fields, ByteView data) {
+  const std::size_t start = pending_.size();
+  append_be(pending_, kMagic, 4);
+  append_be(pending_, fields.size() + data.size(), 4);
+  append_be(pending_, sequence_++, 4);
+  append_be(pending_, type, 1);
+  const std::uint32_t covered = crc32c({pending_.data() + start + kCoveredAt, kCoveredBytes});
+  append_be(pending_, crc32c(data, crc32c(fields, covered)), 4);
+  append(pending_, fields);
+  append(pending_, data);
+}
+
+void JournalWriter::add_frame(const JournalFrame& frame) {
+  ByteBuffer fields;
+  fields.reserve(40);
+  append_be(fields, frame.sample.track_id, 4);
+  append_be(fields, frame.sample.description, 4);
+  append_be(fields, frame.sample.decode_time, 8);
+  append_be(fields, frame.sample.duration, 4);
+  append_be(fields, static_cast<std::uint32_t>(frame.sample.composition_offset), 4);
+  append_be(fields, (frame.sample.sync ? kSync : 0U) | (frame.continues ? kContinues : 0U), 1);
+  append_be(fields, static_cast<std::uint64_t>(frame.arrival_ns), 8);
+  add(kFrame, fields, frame.data);
+}
+
+void JournalWriter::add_event(const JournalEvent& event) {
+  ByteBuffer fields;
+  append_be(fields, static_cast<std::uint64_t>(event.time_ns), 8);
+  add(kEvent, fields, as_bytes(event.json));
+}
+
+void JournalWriter::add_seal(const JournalSeal& seal) {
+  ByteBuffer fields;
+  append_be(fields, seal.last.size(), 2);
+  for (const auto& last : seal.last) {
+    append_be(fields, last.track, 4);
+    append_be(fields, last.duration, 4);
+  }
+  add(kSeal, fields, {});
+}
+
+Status JournalWriter::flush() {
+  if (pending_.empty()) return {};
+  MC_TRY(file_->write(pending_));
+  pending_.clear();
+  return file_->sync_data();
+}
+
+}  // namespace mc::spool

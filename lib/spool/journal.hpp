@@ -1,0 +1,106 @@
+// The journal of the chunk being recorded: every frame is durable here before it is acknowledged, and the finished
+// chunk is built from it alone (mc-spool-format(5)).
+//
+// File `.journal-000007` belongs to chunk 7. It is a sequence of records, big endian:
+//
+//   u32 magic "MCJ1" · u32 payload length · u32 sequence, from 0 · u8 type · u32 CRC-32C of the 9 bytes before it
+//   (length, sequence, type) and the payload · payload
+//
+//   1 head    chunk u32 · init u32 · i64 t0 (Unix ns) · u16 n · n × (track u32 · u64 decode time of its last frame so
+//   far) 2 frame   u32 track · u32 description · u64 decode time · u32 duration · i32 composition offset ·
+//             u8 flags (1 sync, 2 first of a continued stream) · i64 arrival (Unix ns) · the coded frame
+//   3 event   i64 time in ns on the recording's timeline · JSON
+//   4 seal    u16 n · n × (track u32 · u32 duration of its last frame); nothing follows
+//
+// A record counts when it is whole and its CRC and sequence are right; reading stops at the first that is not. That is
+// where a crash cut the file off; a tail of zeros or of an older use of the blocks does not look like a record.
+//
+// After a crash: head missing: nothing was acknowledged. No seal: the chunk was not staged, the last durations are
+// free. Seal: the chunk may be published already, and building it again gives the same bytes.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/units.hpp"
+#include "mp4/fragment.hpp"
+#include "sys/file_system.hpp"
+
+namespace mc::spool {
+
+struct JournalHead {
+  ChunkNumber chunk;
+  InitNumber init;
+  std::int64_t t0_wall_ns = 0;
+  struct Last {
+    std::uint32_t track = 0;
+    std::uint64_t decode_time = 0;
+    bool operator==(const Last&) const = default;
+  };
+  std::vector<Last> last;  // of each track that had a frame before this chunk
+  bool operator==(const JournalHead&) const = default;
+};
+struct JournalFrame {
+  mp4::Sample sample;
+  bool continues = false;  // the first frame of its track after a restart
+  std::int64_t arrival_ns = 0;
+  ByteBuffer data;
+};
+struct JournalEvent {
+  std::int64_t time_ns = 0;
+  std::string json;
+};
+struct JournalSeal {
+  struct Last {
+    std::uint32_t track = 0;
+    std::uint32_t duration = 0;
+  };
+  std::vector<Last> last;
+};
+using JournalEntry = std::variant<JournalFrame, JournalEvent>;
+
+// What the journal of one chunk says.
+struct JournalContent {
+  std::optional<JournalHead> head;
+  std::vector<JournalEntry> entries;  // in the order of arrival
+  std::optional<JournalSeal> seal;
+  std::uint64_t intact_bytes = 0;
+  std::uint64_t torn_bytes = 0;  // behind that
+};
+
+std::string journal_name(ChunkNumber chunk);
+// The chunk of a journal's file name, or nothing.
+std::optional<ChunkNumber> parse_journal_name(std::string_view name);
+
+// Parses what is there; never fails.
+JournalContent parse_journal(ByteView bytes);
+
+// Appends records. add_* only collects; `flush` writes what was collected in one write(2) and makes it durable. After
+// an error of flush the journal must not be used again: start another file.
+class JournalWriter {
+ public:
+  // Makes the file with its head, durable, its name included.
+  static Result<JournalWriter> create(sys::FileSystem& fs, const std::string& directory, const JournalHead& head);
+
+  void add_frame(const JournalFrame& frame);
+  void add_event(const JournalEvent& event);
+  void add_seal(const JournalSeal& seal);
+  bool has_pending() const { return !pending_.empty(); }
+  Status flush();
+  const std::string& path() const { return path_; }
+
+ private:
+  JournalWriter() = default;
+  void add(std::uint8_t type, ByteView fields, ByteView data);
+
+  std::unique_ptr<sys::File> file_;
+  std::string path_;
+  ByteBuffer pending_;
+  std::uint32_t sequence_ = 0;
+};
+
+}  // namespace mc::spool
