@@ -33,8 +33,7 @@ constexpr std::size_t kMaxHeaders = 200;
 
 ErrorKind kind_of(CURLcode code) {
   switch (code) {
-    case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL: return ErrorKind::usage;
+    case CURLE_URL_MALFORMAT: return ErrorKind::usage;
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_CRL_BADFILE:
     case CURLE_SSL_ENGINE_NOTFOUND:
@@ -43,6 +42,7 @@ ErrorKind kind_of(CURLcode code) {
     case CURLE_SSL_ISSUER_ERROR:
     case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
     case CURLE_SSL_INVALIDCERTSTATUS: return ErrorKind::refused;
+    case CURLE_UNSUPPORTED_PROTOCOL:  // what libcurl takes for HTTP/0.9, or a redirect out of HTTP
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_TOO_MANY_REDIRECTS:
     case CURLE_BAD_CONTENT_ENCODING: return ErrorKind::protocol;

@@ -37,9 +37,9 @@ namespace mc::http {
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
 struct ClientOptions {
-  std::string ca_file;  // PEM; empty: the system's store
+  std::string ca_file = {};  // PEM; empty: the system's store
   std::string user_agent = "maycast";
-  Headers headers;  // sent with every request (tokens will come this way)
+  Headers headers = {};  // sent with every request (tokens will come this way)
   std::uint32_t connect_timeout_ms = 10'000;
   std::uint32_t stall_timeout_s = 30;
   int stop_fd = -1;  // readable: the running transfer ends at once
@@ -53,12 +53,12 @@ using Body = std::variant<std::monostate, ByteView, FileBody>;  // nothing, memo
 
 struct Request {
   std::string method = "GET";  // GET, HEAD, PUT
-  std::string url;
-  Headers headers;
-  Body body;
+  std::string url = {};
+  Headers headers = {};
+  Body body = {};
   // Sees the body of a 2xx answer piece by piece, as it comes; an error ends the transfer with that error. Without a
   // sink, and for other statuses, the body is collected in Response::body, up to the limit.
-  std::function<Status(ByteView)> sink;
+  std::function<Status(ByteView)> sink = {};
   std::uint64_t body_limit_bytes = 16U << 20;  // more is an error of kind protocol
   std::uint32_t stall_timeout_s = 0;           // 0: the client's
 };

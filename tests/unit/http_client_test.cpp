@@ -1,0 +1,244 @@
+#include <fcntl.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cerrno>
+#include <filesystem>
+
+#include "http/answer.hpp"
+#include "http/client.hpp"
+#include "unit/fake_server.hpp"
+
+namespace mc::http {
+namespace {
+
+using test::FakeAnswer;
+using test::FakeRequest;
+using test::FakeServer;
+
+Client open_client(ClientOptions options = {}) { return std::move(*Client::open(std::move(options))); }
+
+TEST(Client, PutFromMemoryArrivesWithItsHeaders) {
+  FakeRequest seen;
+  FakeServer server([&](const FakeRequest& request) {
+    seen = request;
+    return FakeAnswer{.status = 201};
+  });
+  Client client = open_client();
+  const std::string body = "hello";
+  const auto answer = client.perform({.method = "PUT",
+                                      .url = server.url() + "/v1/x",
+                                      .headers = {{"Repr-Digest", "sha-256=:abc:"}},
+                                      .body = as_bytes(body)});
+  ASSERT_TRUE(answer) << answer.error().message;
+  EXPECT_EQ(answer->status, 201);
+  EXPECT_TRUE(answer->ok());
+  EXPECT_EQ(seen.method, "PUT");
+  EXPECT_EQ(seen.target, "/v1/x");
+  EXPECT_EQ(seen.body, body);
+  EXPECT_EQ(seen.headers["repr-digest"], "sha-256=:abc:");
+  EXPECT_EQ(seen.headers.count("expect"), 0U);
+}
+
+TEST(Client, PutFromAFileArrivesWhole) {
+  const std::string path = testing::TempDir() + "http_client_put";
+  std::filesystem::remove(path);
+  std::string body(3'000'000, 'x');
+  for (std::size_t i = 0; i < body.size(); i += 7) body[i] = static_cast<char>(i);
+  ASSERT_TRUE(sys::stage_file(sys::real_file_system(), path, as_bytes(body)));
+  std::string seen;
+  FakeServer server([&](const FakeRequest& request) {
+    seen = request.body;
+    return FakeAnswer{.status = 201};
+  });
+  Client client = open_client();
+  auto file = sys::real_file_system().open_read(path);
+  ASSERT_TRUE(file);
+  const auto answer =
+      client.perform({.method = "PUT", .url = server.url() + "/f", .body = FileBody{file->get(), body.size()}});
+  ASSERT_TRUE(answer) << answer.error().message;
+  EXPECT_EQ(answer->sent_bytes, body.size());
+  EXPECT_TRUE(seen == body);
+}
+
+TEST(Client, AFileThatIsShorterThanSaidIsAnErrorOfTheFile) {
+  const std::string path = testing::TempDir() + "http_client_short";
+  ASSERT_TRUE(sys::stage_file(sys::real_file_system(), path, as_bytes("abc")));
+  FakeServer server([](const FakeRequest&) { return FakeAnswer{.status = 201}; });
+  Client client = open_client();
+  auto file = sys::real_file_system().open_read(path);
+  const auto answer = client.perform({.method = "PUT", .url = server.url() + "/f", .body = FileBody{file->get(), 10}});
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().kind, ErrorKind::damaged);
+}
+
+TEST(Client, TheConnectionIsKept) {
+  FakeServer server([](const FakeRequest&) { return FakeAnswer{}; });
+  Client client = open_client();
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(client.perform({.url = server.url() + "/"}));
+  EXPECT_EQ(server.connections(), 1);
+}
+
+TEST(Client, GetGoesToTheSinkAndErrorsDoNot) {
+  FakeServer server([](const FakeRequest& request) {
+    if (request.target == "/bad") return FakeAnswer{.status = 404, .body = "no such thing"};
+    return FakeAnswer{.body = "content"};
+  });
+  Client client = open_client();
+  std::string got;
+  const auto sink = [&](ByteView piece) -> Status {
+    got += as_text(piece);
+    return {};
+  };
+  ASSERT_TRUE(client.perform({.url = server.url() + "/good", .sink = sink}));
+  EXPECT_EQ(got, "content");
+  const auto bad = client.perform({.url = server.url() + "/bad", .sink = sink});
+  ASSERT_TRUE(bad);
+  EXPECT_EQ(bad->status, 404);
+  EXPECT_EQ(bad->body, "no such thing");
+  EXPECT_EQ(got, "content");
+}
+
+TEST(Client, HeadHasHeadersAndNoBody) {
+  FakeServer server([](const FakeRequest&) { return FakeAnswer{.body = "12345", .more_headers = {"ETag: \"x\""}}; });
+  Client client = open_client();
+  const auto answer = client.perform({.method = "HEAD", .url = server.url() + "/"});
+  ASSERT_TRUE(answer) << answer.error().message;
+  EXPECT_EQ(answer->header("content-length"), "5");
+  EXPECT_EQ(answer->header("etag"), "\"x\"");
+  EXPECT_TRUE(answer->body.empty());
+}
+
+TEST(Client, NobodyListeningIsToBeTriedAgain) {
+  FakeServer server([](const FakeRequest&) { return FakeAnswer{}; });
+  const std::string url = server.url();
+  server.stop();
+  Client client = open_client();
+  const auto answer = client.perform({.url = url + "/"});
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().kind, ErrorKind::unavailable);
+  EXPECT_NE(answer.error().message.find("cannot get '" + url), std::string::npos) << answer.error().message;
+}
+
+TEST(Client, AServerThatHangsUpIsToBeTriedAgain) {
+  FakeServer server([](const FakeRequest&) { return FakeAnswer{.fate = FakeAnswer::Fate::hang_up}; });
+  Client client = open_client();
+  const auto answer = client.perform({.url = server.url() + "/"});
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().kind, ErrorKind::unavailable);
+}
+
+TEST(Client, ATornAnswerIsToBeTriedAgain) {
+  FakeServer server([](const FakeRequest&) {
+    return FakeAnswer{.body = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this", .fate = FakeAnswer::Fate::raw};
+  });
+  Client client = open_client();
+  const auto answer = client.perform({.url = server.url() + "/"});
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().kind, ErrorKind::unavailable);
+}
+
+TEST(Client, WhatIsNotHttpIsAProtocolError) {
+  FakeServer server(
+      [](const FakeRequest&) { return FakeAnswer{.body = "220 mail ready\r\n", .fate = FakeAnswer::Fate::raw}; });
+  Client client = open_client();
+  const auto answer = client.perform({.url = server.url() + "/"});
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().kind, ErrorKind::protocol) << answer.error().message;
+}
+
+TEST(Client, AnAnswerBeyondTheLimitIsAProtocolError) {
+  FakeServer server([](const FakeRequest&) { return FakeAnswer{.body = std::string(5000, 'x')}; });
+  Client client = open_client();
+  const auto answer = client.perform({.url = server.url() + "/", .sink = {}, .body_limit_bytes = 4096});
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().kind, ErrorKind::protocol);
+}
+
+TEST(Client, AStalledServerIsGivenUpAfterTheStallTimeout) {
+  FakeServer server([](const FakeRequest&) { return FakeAnswer{.fate = FakeAnswer::Fate::hang}; });
+  Client client = open_client({.stall_timeout_s = 1});
+  const auto answer = client.perform({.url = server.url() + "/"});
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().kind, ErrorKind::unavailable);
+  EXPECT_EQ(answer.error().sys_errno, 0);
+}
+
+TEST(Client, TheStopDescriptorEndsATransferAtOnce) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+  const sys::Fd read_end(ends[0]);
+  const sys::Fd write_end(ends[1]);
+  FakeServer server([&](const FakeRequest&) {
+    EXPECT_EQ(::write(write_end.get(), "s", 1), 1);
+    return FakeAnswer{.fate = FakeAnswer::Fate::hang};
+  });
+  Client client = open_client({.stop_fd = read_end.get()});
+  const auto answer = client.perform({.url = server.url() + "/"});
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().sys_errno, EINTR);
+}
+
+TEST(Client, AnotherServersCertificateIsRefusedAndAMissingCaFileIsAConfigurationError) {
+  FakeServer server([](const FakeRequest&) { return FakeAnswer{}; });
+  Client client = open_client({.ca_file = "/nonexistent.pem"});
+  const auto answer = client.perform({.url = "https" + server.url().substr(4) + "/"});
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().kind, ErrorKind::config) << answer.error().message;
+}
+
+TEST(Url, OfAServerIsCheckedAndTrimmed) {
+  EXPECT_EQ(*check_base_url("http://h:80/"), "http://h:80");
+  EXPECT_EQ(*check_base_url("https://h/prefix//"), "https://h/prefix");
+  for (const char* bad : {"", "h", "ftp://h", "http://", "http://user:pw@h", "http://h/?x", "file:///etc/passwd"}) {
+    const auto url = check_base_url(bad);
+    ASSERT_FALSE(url) << bad;
+    EXPECT_EQ(url.error().kind, ErrorKind::usage);
+  }
+}
+
+Response answer_of(int status, std::string type = {}, std::string body = {}) {
+  Response response;
+  response.status = status;
+  response.headers = {{"content-type", std::move(type)}};
+  response.body = std::move(body);
+  return response;
+}
+
+TEST(Answer, StatusDecidesWhetherToTryAgain) {
+  for (const int status : {408, 425, 429, 500, 502, 503, 504, 507}) {
+    EXPECT_EQ(status_error(answer_of(status), "x").kind, ErrorKind::unavailable) << status;
+  }
+  for (const int status : {401, 403, 407}) {
+    EXPECT_EQ(status_error(answer_of(status), "x").kind, ErrorKind::permission) << status;
+  }
+  for (const int status : {400, 404, 405, 409, 410, 411, 413, 422, 501, 505}) {
+    EXPECT_EQ(status_error(answer_of(status), "x").kind, ErrorKind::refused) << status;
+  }
+  for (const int status : {100, 301, 304}) {
+    EXPECT_EQ(status_error(answer_of(status), "x").kind, ErrorKind::protocol) << status;
+  }
+}
+
+TEST(Answer, TheServersWordsAreCarriedOnOneLine) {
+  const auto error = status_error(
+      answer_of(
+          409, "application/problem+json",
+          wire::format_problem({.type = "conflict", .status = 409, .title = "other bytes", .detail = "line\nbreak"})),
+      "upload 'a'");
+  EXPECT_EQ(error.message, "cannot upload 'a': the server answered 409 (other bytes: line break)");
+}
+
+TEST(Answer, RetryAfterIsReadInSecondsOnly) {
+  Response response = answer_of(503);
+  EXPECT_EQ(retry_after_ms(response), 0U);
+  response.headers.emplace_back("retry-after", "7");
+  EXPECT_EQ(retry_after_ms(response), 7000U);
+  response.headers.back().second = "99999999";
+  EXPECT_EQ(retry_after_ms(response), 3'600'000U);
+  response.headers.back().second = "Fri, 31 Dec 1999 23:59:59 GMT";
+  EXPECT_EQ(retry_after_ms(response), 0U);
+}
+
+}  // namespace
+}  // namespace mc::http
