@@ -16,7 +16,8 @@ const char* name(Codec codec);
 // What the container says about a stream.
 struct CodecParameters {
   Codec codec = Codec::h264;
-  ByteBuffer extradata;  // avcC/hvcC/av1C/vpcC payload, Annex B parameter sets, AudioSpecificConfig, OpusHead, STREAMINFO…
+  ByteBuffer
+      extradata;  // avcC/hvcC/av1C/vpcC payload, Annex B parameter sets, AudioSpecificConfig, OpusHead, STREAMINFO…
   std::uint16_t width = 0, height = 0;
   std::uint32_t sar_numerator = 0, sar_denominator = 0;  // 0 = not said; else a pasp box
   std::uint32_t sample_rate = 0;

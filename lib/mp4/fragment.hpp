@@ -18,7 +18,7 @@ struct Sample {
   std::uint32_t duration = 0;           // ticks
   std::int32_t composition_offset = 0;  // ticks; may be negative (trun version 1)
   std::uint32_t size_bytes = 0;
-  bool sync = true;                     // sample_is_non_sync_sample == 0
+  bool sync = true;  // sample_is_non_sync_sample == 0
   bool operator==(const Sample&) const = default;
 };
 
@@ -40,7 +40,7 @@ struct Event {
   std::uint32_t timescale = 1000;
   std::uint64_t time = 0;  // ticks of `timescale`, on the timeline of the decode times
   std::uint32_t id = 0;
-  std::string json;        // message_data
+  std::string json;  // message_data
 };
 void write_emsg(const Event& event, ByteBuffer& out);  // version 1
 

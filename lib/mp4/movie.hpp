@@ -1,9 +1,11 @@
 // The init segment: what ftyp + moov say about the tracks (ISO/IEC 14496-12 8.2 to 8.8), as a model that is read from
 // any fragmented file and written in the one form that a recording keeps.
 //
-// Written form: `ftyp` iso6 (compatible iso6, cmfc-free), `moov` with mvex/trex and no samples; `avc1`/`hvc1` entries;
-// one sample description per parameter set seen so far, in order; `elst` only for priming (media_time > 0) ; version 1
-// (64-bit) durations, all zero. `write_init(parse_init(x))` is a fixed point.
+// Written form: `ftyp` iso6 (compatible iso6, mp41), `moov` with mvex/trex and no samples; `avc1`/`hvc1` entries;
+// one sample description per parameter set seen so far, in order; `elst` only for priming (media_time > 0) or a leading
+// offset (empty_edit > 0); version 1 (64-bit) durations, all zero. `write_init(parse_init(x))` is a fixed point, and
+// `parse_init(write_init(m))` is `m` where m's width, height, sample rate and channels are those of its descriptions.
+// The movie's own timescale is that of the finest track with a leading offset, so that none is rounded; else 1000.
 #pragma once
 
 #include <cstdint>
@@ -18,9 +20,9 @@ namespace mc::mp4 {
 enum class TrackKind : std::uint8_t { video, audio, other };
 
 struct Track {
-  std::uint32_t id = 0;          // > 0
+  std::uint32_t id = 0;  // > 0
   TrackKind kind = TrackKind::other;
-  std::uint32_t timescale = 0;   // ticks per second, > 0
+  std::uint32_t timescale = 0;  // ticks per second, > 0
   // The declared interval of the picture, or the codec's frame, in ticks: trex.default_sample_duration. It is what
   // makes a longer sample a hole. 0: variable, nothing declared.
   std::uint32_t nominal_duration = 0;
@@ -28,12 +30,16 @@ struct Track {
   // media_time is the priming (or another program's B-frame delay), empty_edit another program's leading offset.
   std::int64_t media_time = 0;
   std::int64_t empty_edit = 0;
-  std::uint16_t width = 0, height = 0;         // picture: pixels
-  std::uint32_t sample_rate = 0;               // sound: per second
+  std::uint16_t width = 0, height = 0;  // picture: pixels as coded; from the first description, else the tkhd
+  std::uint32_t sample_rate = 0;        // sound: per second
   std::uint16_t channels = 0;
-  std::int16_t roll_distance = 0;              // sound: sgpd 'roll' (14496-12 10.1); 0 = none
-  std::string language = "und";                // ISO 639-2/T
-  std::vector<ByteBuffer> descriptions;        // whole sample entry boxes; index 1 is the first
+  std::int16_t roll_distance = 0;  // sound: sgpd 'roll' (14496-12 10.1); 0 = none
+  std::string language = "und";    // ISO 639-2/T
+  // The rest of trex, for another program's fragments that lean on it; what we write ourselves never does.
+  std::uint32_t default_description = 1;
+  std::uint32_t default_size_bytes = 0;
+  std::uint32_t default_flags = 0;
+  std::vector<ByteBuffer> descriptions;  // whole sample entry boxes; index 1 is the first
   bool operator==(const Track&) const = default;
 };
 
