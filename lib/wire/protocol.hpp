@@ -16,6 +16,7 @@ namespace mc::wire {
 inline constexpr char kRecordingHeader[] = "Maycast-Recording";   // the recording id, on every PUT
 inline constexpr char kReprDigestHeader[] = "Repr-Digest";        // RFC 9530
 inline constexpr char kContentDigestHeader[] = "Content-Digest";  // RFC 9530
+inline constexpr char kKeyHeader[] = "Maycast-Key";               // with GET /v1/key: the key's fingerprint
 
 // "/v1/recordings/SESSION/TAKE/GUEST/" + name, each component percent-encoded.
 std::string file_target(const RecordingPath& path, std::string_view name);
