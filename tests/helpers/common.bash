@@ -1,6 +1,7 @@
 # Loaded by every bats file: `load ../helpers/common`. Gives assert_*, the tools on PATH, a scratch directory that is
 # also the working directory, and children that are stopped by their pid.
 
+bats_require_minimum_version 1.5.0 # for `run -N` and `run --separate-stderr`
 load /usr/lib/bats/bats-support/load
 load /usr/lib/bats/bats-assert/load
 
