@@ -42,6 +42,26 @@ std::vector<wire::TrackSummary> summarise(const mp4::Movie& movie) {
   return tracks;
 }
 
+// Reasons that were given for a hole whose other side is still to come: gap events with no later frame of their track.
+std::vector<JournalEvent> unused_reasons(std::span<const JournalEntry> entries) {
+  std::map<std::int64_t, JournalEvent> by_track;  // 0: every track
+  for (const auto& entry : entries) {
+    if (const auto* frame = std::get_if<JournalFrame>(&entry)) {
+      by_track.erase(frame->sample.track_id);
+      by_track.erase(0);
+      continue;
+    }
+    const auto& event = std::get<JournalEvent>(entry);
+    const auto object = json::parse_object(event.json);
+    if (object && json::get_string(*object, "event") == "gap") {
+      by_track[json::get_int(*object, "track").value_or(0)] = event;
+    }
+  }
+  std::vector<JournalEvent> unused;
+  for (auto& [track, event] : by_track) unused.push_back(std::move(event));
+  return unused;
+}
+
 std::int64_t to_ns(std::uint64_t ticks, std::uint32_t timescale) {
   return rescale(static_cast<std::int64_t>(ticks), timescale, kNanosecondsPerSecond);
 }
@@ -147,8 +167,7 @@ Status Recorder::take_event(const mp4::Event& event) {
     return {};
   }
   entry.time_ns += *offset_ns_;
-  open_->journal.add_event(entry);
-  open_->entries.emplace_back(std::move(entry));
+  add_event(std::move(entry));
   return {};
 }
 

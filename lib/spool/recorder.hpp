@@ -95,6 +95,7 @@ class Recorder {
   void choose_offset(const mp4::Sample& first);
   void place(const mp4::Track& track, mp4::Sample& sample);
   Status open_chunk();
+  void add_event(JournalEvent event);  // to the open chunk
   Status commit_chunk(OpenChunk& chunk);
   bool knows_all_followers(const OpenChunk& chunk) const;
   Status finish_closing();

@@ -1,0 +1,312 @@
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "spool/recorder.hpp"
+#include "spool/recording.hpp"
+
+namespace mc::spool {
+namespace {
+
+// A clock that a test moves.
+class TestClock final : public Clock {
+ public:
+  std::int64_t wall_ns() const override { return now_ns; }
+  std::int64_t monotonic_ns() const override { return now_ns; }
+  std::int64_t now_ns = 1'700'000'000'000'000'000;
+};
+
+// One picture track at 10 frames a second and one sound track at 50, as a stream of items.
+class RecorderTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = testing::TempDir() + "recorder-XXXXXX";
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
+    directory_ = name + "/s/001/alice";
+    root_ = name;
+    options_.clock = &clock_;
+    options_.on_durable = [this](const DurableFrame&) { ++acknowledged_; };
+  }
+  void TearDown() override { std::filesystem::remove_all(root_); }
+
+  static mp4::Movie movie(std::uint8_t flavour = 1) {
+    mp4::Movie m;
+    m.tracks.resize(2);
+    m.tracks[0].id = 1;
+    m.tracks[0].kind = mp4::TrackKind::video;
+    m.tracks[0].timescale = 1000;
+    m.tracks[0].nominal_duration = 100;
+    m.tracks[0].width = 16;
+    m.tracks[0].height = 16;
+    m.tracks[0].descriptions = {entry("avc1", flavour)};
+    m.tracks[1].id = 2;
+    m.tracks[1].kind = mp4::TrackKind::audio;
+    m.tracks[1].timescale = 8000;
+    m.tracks[1].nominal_duration = 160;
+    m.tracks[1].sample_rate = 8000;
+    m.tracks[1].channels = 1;
+    m.tracks[1].descriptions = {entry("fLaC", 1)};
+    return m;
+  }
+  // A sample entry that is a box and no more; `flavour` makes another one of it.
+  static ByteBuffer entry(const char (&type)[5], std::uint8_t flavour) {
+    ByteBuffer box;
+    const bool video = type[0] == 'a';
+    const std::size_t fixed = video ? 78 : 28;
+    append_be(box, 8 + fixed + 9, 4);
+    append(box, as_bytes(std::string_view(type, 4)));
+    box.resize(8 + fixed);
+    box[15] = 1;  // data_reference_index
+    if (video) {
+      store_be(&box[8 + 24], 16, 2);
+      store_be(&box[8 + 26], 16, 2);
+    } else {
+      store_be(&box[8 + 16], 1, 2);
+      store_be(&box[8 + 24], 8000U << 16U, 4);
+    }
+    append_be(box, 9, 4);
+    append(box, as_bytes("free"));
+    box.push_back(flavour);
+    return box;
+  }
+
+  static mp4::SampleItem picture(std::uint64_t ms, bool sync) {
+    mp4::SampleItem item;
+    item.sample = {1, 1, ms, 100, 0, 5, sync};
+    item.data = {0, 0, 0, 1, static_cast<std::uint8_t>(ms / 100)};
+    return item;
+  }
+  static mp4::SampleItem sound(std::uint64_t ms) {
+    mp4::SampleItem item;
+    item.sample = {2, 1, ms * 8, 160, 0, 3, true};
+    item.data = {7, 7, static_cast<std::uint8_t>(ms / 20)};
+    return item;
+  }
+  static mp4::EventItem event(std::string json, std::uint64_t ms = 0) {
+    mp4::Event e;
+    e.time = ms;
+    e.json = std::move(json);
+    return {e};
+  }
+
+  // Pictures and sound from `from` to `to`, a key frame at each whole second.
+  static void feed(Recorder& r, std::uint64_t from, std::uint64_t to) {
+    for (std::uint64_t ms = from; ms < to; ms += 20) {
+      if (ms % 100 == 0) {
+        ASSERT_TRUE(r.take(picture(ms, ms % 1000 == 0)));
+      }
+      ASSERT_TRUE(r.take(sound(ms)));
+    }
+  }
+
+  Recorder open() {
+    auto recorder = Recorder::open(sys::real_file_system(), directory_, options_);
+    EXPECT_TRUE(recorder) << recorder.error().message;
+    recorder->begin_stream();
+    return std::move(*recorder);
+  }
+  VerifyReport verify() {
+    auto report = verify_recording(sys::real_file_system(), directory_, {});
+    EXPECT_TRUE(report);
+    for (const auto& finding : report->findings)
+      ADD_FAILURE() << finding.name << ": " << finding.problem << ": " << finding.detail;
+    return *report;
+  }
+  wire::Manifest manifest() { return load_manifest(sys::real_file_system(), directory_)->manifest; }
+
+  TestClock clock_;
+  RecorderOptions options_;
+  std::string root_;
+  std::string directory_;
+  std::uint64_t acknowledged_ = 0;
+};
+
+TEST_F(RecorderTest, ThreeAndAHalfSecondsAreFourChunks) {
+  Recorder r = open();
+  ASSERT_TRUE(r.take(mp4::InitItem{movie()}));
+  feed(r, 0, 3500);
+  ASSERT_TRUE(r.finish(EndOfStream::whole));
+  EXPECT_TRUE(r.closed());
+  const VerifyReport report = verify();
+  EXPECT_TRUE(report.closed);
+  EXPECT_EQ(report.chunks, 4U);
+  EXPECT_EQ(report.video_frames, 35U);
+  EXPECT_EQ(report.audio_frames, 175U);
+  EXPECT_EQ(acknowledged_, 210U);
+  const auto m = manifest();
+  EXPECT_TRUE(m.gaps.empty());
+  EXPECT_EQ(m.path->text(), "s/001/alice");
+  EXPECT_EQ(m.files[1].chunk->duration, (MediaTime{1000, 1000}));
+  EXPECT_EQ(m.files[4].chunk->duration, (MediaTime{500, 1000}));
+}
+
+TEST_F(RecorderTest, NothingIsAcknowledgedBeforeCommit) {
+  Recorder r = open();
+  ASSERT_TRUE(r.take(mp4::InitItem{movie()}));
+  ASSERT_TRUE(r.take(picture(0, true)));
+  EXPECT_EQ(acknowledged_, 0U);
+  ASSERT_TRUE(r.commit());
+  EXPECT_EQ(acknowledged_, 1U);
+}
+
+TEST_F(RecorderTest, StreamWithEventsIsClosedOnlyByItsEnd) {
+  {
+    Recorder r = open();
+    ASSERT_TRUE(r.take(event(R"({"event":"start"})")));
+    ASSERT_TRUE(r.take(mp4::InitItem{movie()}));
+    feed(r, 0, 1500);
+    ASSERT_TRUE(r.finish(EndOfStream::whole));
+    EXPECT_FALSE(r.closed());
+  }
+  EXPECT_FALSE(verify().closed);
+  clock_.now_ns += 5'000'000'000;
+  Recorder r = open();
+  ASSERT_TRUE(r.take(mp4::InitItem{movie()}));
+  feed(r, 0, 1000);
+  ASSERT_TRUE(r.take(event(R"({"event":"end"})", 1000)));
+  ASSERT_TRUE(r.finish(EndOfStream::torn));
+  EXPECT_TRUE(r.closed());
+  const VerifyReport report = verify();
+  EXPECT_EQ(report.chunks, 3U);
+  EXPECT_EQ(report.video_frames, 25U);
+}
+
+TEST_F(RecorderTest, ContinuingPutsTheNewInputWhereTheClockSays) {
+  {
+    Recorder r = open();
+    ASSERT_TRUE(r.take(mp4::InitItem{movie()}));
+    feed(r, 0, 1500);
+    ASSERT_TRUE(r.finish(EndOfStream::stopped));
+  }
+  clock_.now_ns += 4'000'000'000;
+  Recorder r = open();
+  ASSERT_TRUE(r.take(mp4::InitItem{movie()}));
+  feed(r, 0, 1000);
+  ASSERT_TRUE(r.finish(EndOfStream::whole));
+  verify();
+  const auto m = manifest();
+  ASSERT_EQ(m.gaps.size(), 2U);
+  EXPECT_EQ(m.gaps[0], (wire::GapLine{1, {1500, 1000}, {4000, 1000}, "restarted"}));
+  EXPECT_EQ(m.gaps[1], (wire::GapLine{2, {12000, 8000}, {32000, 8000}, "restarted"}));
+  EXPECT_EQ(m.chunk_count(), 3U);
+}
+
+TEST_F(RecorderTest, ClockSetBackNeverPutsTheInputBeforeWhatIsThere) {
+  {
+    Recorder r = open();
+    ASSERT_TRUE(r.take(mp4::InitItem{movie()}));
+    feed(r, 0, 1500);
+    ASSERT_TRUE(r.finish(EndOfStream::stopped));
+  }
+  clock_.now_ns -= 3'600'000'000'000;
+  Recorder r = open();
+  ASSERT_TRUE(r.take(mp4::InitItem{movie()}));
+  feed(r, 0, 1000);
+  ASSERT_TRUE(r.finish(EndOfStream::whole));
+  EXPECT_EQ(verify().video_frames, 25U);
+}
+
+TEST_F(RecorderTest, HoleIsLedgeredWithTheReasonThatCameInBand) {
+  Recorder r = open();
+  ASSERT_TRUE(r.take(mp4::InitItem{movie()}));
+  feed(r, 0, 1500);
+  ASSERT_TRUE(r.take(event(R"({"event":"gap","track":1,"reason":"device-lost"})", 1500)));
+  feed(r, 4000, 5000);
+  ASSERT_TRUE(r.finish(EndOfStream::whole));
+  verify();
+  const auto m = manifest();
+  ASSERT_EQ(m.gaps.size(), 2U);
+  EXPECT_EQ(m.gaps[0], (wire::GapLine{1, {1500, 1000}, {4000, 1000}, "device-lost"}));
+  EXPECT_EQ(m.gaps[1].reason, "source");
+}
+
+TEST_F(RecorderTest, ChangeOfParametersMakesANewInitThatFitsEveryChunk) {
+  Recorder r = open();
+  ASSERT_TRUE(r.take(mp4::InitItem{movie(1)}));
+  feed(r, 0, 1000);
+  ASSERT_TRUE(r.take(mp4::InitItem{movie(2)}));
+  feed(r, 1000, 2000);
+  ASSERT_TRUE(r.take(mp4::InitItem{movie(1)}));  // back again: known already
+  feed(r, 2000, 3000);
+  ASSERT_TRUE(r.finish(EndOfStream::whole));
+  verify();
+  const auto m = manifest();
+  EXPECT_EQ(m.chunk_count(), 3U);
+  EXPECT_EQ(m.files.size(), 5U);
+  EXPECT_EQ(m.files[4].chunk->init.value, 2U);
+}
+
+TEST_F(RecorderTest, PictureBeforeTheFirstKeyFrameIsLeftOutAndSaid) {
+  Recorder r = open();
+  ASSERT_TRUE(r.take(mp4::InitItem{movie()}));
+  ASSERT_TRUE(r.take(picture(0, false)));
+  ASSERT_TRUE(r.take(picture(100, false)));
+  ASSERT_TRUE(r.take(picture(200, true)));
+  ASSERT_TRUE(r.finish(EndOfStream::whole));
+  EXPECT_EQ(verify().video_frames, 1U);
+  const auto m = manifest();
+  ASSERT_EQ(m.notes.size(), 1U);
+  EXPECT_EQ(m.notes[0].keyword, "dropped");
+}
+
+TEST_F(RecorderTest, TimeThatRunsBackwardsStaysStrictlyRising) {
+  Recorder r = open();
+  ASSERT_TRUE(r.take(mp4::InitItem{movie()}));
+  feed(r, 0, 500);
+  ASSERT_TRUE(r.take(picture(300, false)));
+  ASSERT_TRUE(r.take(picture(300, false)));
+  feed(r, 500, 1000);
+  ASSERT_TRUE(r.finish(EndOfStream::whole));
+  EXPECT_EQ(verify().video_frames, 12U);
+}
+
+TEST_F(RecorderTest, NoFrameIsAnError) {
+  Recorder r = open();
+  ASSERT_TRUE(r.take(mp4::InitItem{movie()}));
+  const auto finished = r.finish(EndOfStream::whole);
+  ASSERT_FALSE(finished);
+  EXPECT_EQ(finished.error().kind, ErrorKind::damaged);
+  EXPECT_FALSE(std::filesystem::exists(directory_ + "/manifest"));
+}
+
+TEST_F(RecorderTest, ClosedRecordingTakesNothingMore) {
+  {
+    Recorder r = open();
+    ASSERT_TRUE(r.take(mp4::InitItem{movie()}));
+    feed(r, 0, 500);
+    ASSERT_TRUE(r.finish(EndOfStream::whole));
+  }
+  const auto again = Recorder::open(sys::real_file_system(), directory_, options_);
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().kind, ErrorKind::refused);
+}
+
+// What a killed writer leaves: journals, cut at every byte, and no more.
+TEST_F(RecorderTest, JournalTruncatedAtEveryByteIsRecoveredTwiceAlike) {
+  {
+    Recorder r = open();
+    ASSERT_TRUE(r.take(mp4::InitItem{movie()}));
+    feed(r, 0, 1040);
+    ASSERT_TRUE(r.commit());
+  }  // no finish: killed
+  const std::string journal = directory_ + "/" + journal_name(ChunkNumber{2});
+  const auto whole = std::filesystem::file_size(journal);
+  std::filesystem::copy(root_, root_ + ".kept", std::filesystem::copy_options::recursive);
+  for (std::uintmax_t n = 0; n <= whole; n += 3) {
+    std::filesystem::remove_all(root_);
+    std::filesystem::copy(root_ + ".kept", root_, std::filesystem::copy_options::recursive);
+    std::filesystem::resize_file(journal, n);
+    auto state = recover_recording(sys::real_file_system(), directory_, no_log());
+    ASSERT_TRUE(state) << state.error().message;
+    const VerifyReport first = verify();
+    EXPECT_GE(first.video_frames, 10U);
+    ASSERT_TRUE(recover_recording(sys::real_file_system(), directory_, no_log()));
+    EXPECT_EQ(verify().video_frames, first.video_frames);
+  }
+  std::filesystem::remove_all(root_ + ".kept");
+}
+
+}  // namespace
+}  // namespace mc::spool
