@@ -1,0 +1,51 @@
+// Is everything that a manifest lists held, and if so, the receipt. The only place that says "synced", and it says so
+// only about bytes that were read back from the store (HeldIndex).
+#pragma once
+
+#include "base/clock.hpp"
+#include "base/log.hpp"
+#include "digest/ed25519.hpp"
+#include "server/metrics.hpp"
+#include "store/held_index.hpp"
+#include "store/store.hpp"
+#include "wire/manifest.hpp"
+#include "wire/protocol.hpp"
+#include "wire/receipt.hpp"
+
+namespace mc::server {
+
+// Why these bytes cannot be taken as the manifest of `recording_id`; empty: they can. A torn tail is a reason too: the
+// sender sends whole lines.
+struct ManifestObjection {
+  std::string type;  // of the problem document: damaged-manifest, recording-mismatch
+  std::string detail;
+  explicit operator bool() const { return !type.empty(); }
+};
+ManifestObjection check_manifest(ByteView bytes, const wire::Manifest& manifest, const std::string& recording_id);
+
+class Auditor {
+ public:
+  Auditor(store::Store& store, store::HeldIndex& index, const digest::PrivateKey& key, digest::PublicKey public_key,
+          Metrics& metrics, Log log)
+      : store_(store), index_(index), key_(key), public_key_(public_key), metrics_(metrics), log_(std::move(log)) {}
+
+  // `bytes` is a manifest that check_manifest has nothing against and that is stored under `path`. Looks at every file
+  // it lists: there, the right size, the right hash. A closed manifest with at least one chunk and no fault gets the
+  // receipt: made once, and the same text ever after. One without chunks is never synced (never-lose F4).
+  // An error only when the store cannot answer at all; a file that cannot be read is a fault ("damaged").
+  Result<wire::AuditAnswer> audit(const wire::RecordingPath& path, ByteView bytes, const wire::Manifest& manifest);
+
+ private:
+  Result<std::vector<wire::AuditFault>> find_faults(const wire::RecordingPath& path, const wire::Manifest& manifest);
+  Result<std::string> receipt(const wire::RecordingPath& path, ByteView bytes, const wire::Manifest& manifest);
+  bool is_ours(const std::string& text, const wire::Receipt& wanted) const;
+
+  store::Store& store_;
+  store::HeldIndex& index_;
+  const digest::PrivateKey& key_;
+  digest::PublicKey public_key_;
+  Metrics& metrics_;
+  Log log_;
+};
+
+}  // namespace mc::server

@@ -1,0 +1,411 @@
+#include "server/connection.hpp"
+
+#include <boost/asio/post.hpp>
+#include <boost/beast/core/error.hpp>
+#include <boost/beast/http/error.hpp>
+#include <boost/beast/http/read.hpp>
+#include <ctime>
+
+namespace mc::server {
+namespace {
+
+constexpr std::size_t kPieceBytes = 256 * 1024;
+constexpr std::size_t kDrainPieceBytes = 16 * 1024;
+constexpr std::size_t kMaxDrainBytes = 1024 * 1024;
+constexpr std::size_t kReadAheadBytes = 64 * 1024;
+
+// RFC 9110 5.6.7.
+std::string http_date() {
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  ::gmtime_r(&now, &utc);
+  char text[40];
+  const std::size_t n = std::strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &utc);
+  return {text, n};
+}
+
+Response bad_request(std::string detail) {
+  return problem(400, "bad-request", "this is not a well-formed request", std::move(detail));
+}
+
+// Why Beast could not parse what came; nothing when the connection is just over.
+std::optional<Response> parse_failure(error_code ec) {
+  if (ec == http::error::header_limit || ec == http::error::buffer_overflow) {
+    return problem(431, "header-too-large", "the header is too large");
+  }
+  if (ec == http::error::body_limit) {
+    return problem(413, "too-large", "the file is too large", "at most " + std::to_string(kMaxFileBytes) + " bytes");
+  }
+  const bool is_over = ec == http::error::end_of_stream || ec == http::error::partial_message;
+  if (is_over || ec.category() != make_error_code(http::error::bad_method).category()) return std::nullopt;
+  return bad_request(ec.message());
+}
+
+template <class Fields>
+std::optional<std::string> joined(const Fields& fields, std::string_view name) {
+  const auto [first, last] = fields.equal_range({name.data(), name.size()});
+  if (first == last) return std::nullopt;
+  std::string text;
+  for (auto field = first; field != last; ++field) {
+    if (field != first) text += ", ";
+    text.append(field->value().data(), field->value().size());
+  }
+  return text;
+}
+
+}  // namespace
+
+Connection::Connection(net::ip::tcp::socket socket, Shared& shared)
+    : stream_(std::move(socket)), shared_(shared), buffer_(shared.limits.header_bytes + kReadAheadBytes) {
+  error_code ec;
+  stream_.socket().set_option(net::ip::tcp::no_delay(true), ec);
+  const auto peer = stream_.socket().remote_endpoint(ec);
+  if (!ec) remote_ = peer.address().to_string() + ":" + std::to_string(peer.port());
+  ++shared_.metrics.open_connections;
+}
+
+Connection::~Connection() {
+  --shared_.metrics.open_connections;
+  {
+    const std::lock_guard lock(shared_.mutex);
+    shared_.connections.erase(this);
+  }
+  shared_.changed.notify_all();
+}
+
+void Connection::start() {
+  net::post(stream_.get_executor(), [self = shared_from_this()] { self->read_header(); });
+}
+
+void Connection::refuse() {
+  ++shared_.metrics.refused_connections;
+  net::post(stream_.get_executor(), [self = shared_from_this()] {
+    self->unread_body_ = true;
+    self->answer(problem(503, "unavailable", "too many connections"));
+  });
+}
+
+void Connection::stop() {
+  net::post(stream_.get_executor(), [self = shared_from_this()] {
+    self->stopping_ = true;
+    if (self->waiting_for_header_) self->close();
+  });
+}
+
+void Connection::abort() {
+  net::post(stream_.get_executor(), [self = shared_from_this()] { self->close(); });
+}
+
+void Connection::work(net::thread_pool& pool, std::function<void()> job) { net::post(pool, std::move(job)); }
+
+void Connection::read_header() {
+  if (stopping_) return close();
+  parser_.emplace();
+  parser_->header_limit(shared_.limits.header_bytes);
+  parser_->body_limit(kMaxFileBytes);
+  unread_body_ = false;
+  keep_alive_ = false;
+  record_ = {};
+  record_.remote = remote_;
+  waiting_for_header_ = true;
+  // One deadline for the whole header, however slowly it trickles in.
+  stream_.expires_after(shared_.limits.idle);
+  http::async_read_header(stream_, buffer_, *parser_,
+                          [self = shared_from_this()](error_code ec, std::size_t) { self->on_header(ec); });
+}
+
+void Connection::on_header(error_code ec) {
+  waiting_for_header_ = false;
+  started_ = std::chrono::steady_clock::now();
+  if (ec) {
+    auto response = parse_failure(ec);
+    if (!response) return close();
+    unread_body_ = true;
+    return answer(std::move(*response));
+  }
+  take_request();
+  if (auto refused = check_framing()) {
+    unread_body_ = true;
+    return answer(std::move(*refused));
+  }
+  keep_alive_ = parser_->get().version() == 11 && parser_->keep_alive();
+  dispatch();
+}
+
+void Connection::take_request() {
+  const auto& message = parser_->get();
+  request_ = {};
+  request_.method = std::string(message.method_string());
+  request_.target = std::string(message.target());
+  RequestHeaders& headers = request_.headers;
+  headers.recording = joined(message, wire::kRecordingHeader);
+  headers.repr_digest = joined(message, wire::kReprDigestHeader);
+  headers.content_digest = joined(message, wire::kContentDigestHeader);
+  headers.content_encoding = joined(message, "Content-Encoding");
+  headers.content_range = joined(message, "Content-Range");
+  headers.range = joined(message, "Range");
+  headers.if_range = joined(message, "If-Range");
+  headers.if_none_match = joined(message, "If-None-Match");
+  record_.method = request_.method;
+  record_.target = request_.target;
+}
+
+// Where two parsers could see two different ends of one request, there is no request (RFC 9112 6.1, 6.3). Beast itself
+// refuses Content-Length together with chunked; it does take a length twice, and reads an unknown transfer coding as
+// "no body".
+std::optional<Response> Connection::check_framing() const {
+  const auto& message = parser_->get();
+  const auto coding = joined(message, "Transfer-Encoding");
+  if (coding && (!beast::iequals(*coding, "chunked") || message.count(http::field::content_length) > 0 ||
+                 message.version() != 11)) {
+    return bad_request("Transfer-Encoding must be 'chunked', in HTTP/1.1, and without Content-Length");
+  }
+  if (message.count(http::field::content_length) > 1) return bad_request("Content-Length was given twice");
+  if (message.version() == 11 && message.count(http::field::host) != 1) return bad_request("one Host is required");
+  if (const auto expect = joined(message, "Expect"); expect && !beast::iequals(*expect, "100-continue")) {
+    return problem(417, "expectation", "this expectation is not understood");
+  }
+  return std::nullopt;
+}
+
+bool Connection::expects_continue() const {
+  return parser_->get().version() == 11 && parser_->get().count(http::field::expect) > 0 && !parser_->is_done() &&
+         buffer_.size() == 0;
+}
+
+void Connection::dispatch() {
+  if (request_.method == "PUT") return begin_upload();
+  auto& pool = is_long_job(request_) ? shared_.auditors : shared_.workers;
+  stream_.expires_never();
+  work(pool, [self = shared_from_this()] {
+    auto response = std::make_shared<Response>(self->shared_.service.handle(self->request_));
+    net::post(self->stream_.get_executor(), [self, response] { self->answer_after_drain(std::move(*response)); });
+  });
+}
+
+void Connection::begin_upload() {
+  stream_.expires_never();
+  work(shared_.workers, [self = shared_from_this()] {
+    auto begun = std::make_shared<std::variant<Response, std::unique_ptr<Upload>>>(
+        self->shared_.service.begin_put(self->request_));
+    net::post(self->stream_.get_executor(), [self, begun] {
+      if (auto* refused = std::get_if<Response>(begun.get())) return self->answer_after_drain(std::move(*refused));
+      self->upload_ = std::get<std::unique_ptr<Upload>>(std::move(*begun));
+      if (self->expects_continue()) return self->send_continue();
+      self->prepare_body();
+    });
+  });
+}
+
+void Connection::send_continue() {
+  out_ = "HTTP/1.1 100 Continue\r\n\r\n";
+  write_out(0, [self = shared_from_this()] { self->prepare_body(); });
+}
+
+void Connection::prepare_body() {
+  piece_size_ = kPieceBytes;
+  if (const auto length = parser_->content_length(); length && *length < piece_size_) {
+    piece_size_ = static_cast<std::size_t>(*length);
+  }
+  piece_.reset(new std::uint8_t[piece_size_ + 1]);  // never empty, and not zeroed
+  filled_ = 0;
+  read_body();
+}
+
+void Connection::read_body() {
+  if (parser_->is_done() || (piece_size_ > 0 && filled_ == piece_size_)) return store_piece();
+  auto& body = parser_->get().body();
+  body.data = piece_.get() + filled_;
+  body.size = piece_size_ - filled_;
+  body.more = true;
+  stream_.expires_after(shared_.limits.stall);
+  http::async_read_some(stream_, buffer_, *parser_,
+                        [self = shared_from_this()](error_code ec, std::size_t) { self->on_body(ec); });
+}
+
+void Connection::on_body(error_code ec) {
+  if (ec == http::error::need_buffer) ec = {};
+  if (ec) {
+    pending_ = parse_failure(ec);
+    return drop_upload([self = shared_from_this()] {
+      if (!self->pending_) return self->close();
+      self->unread_body_ = true;
+      Response response = std::move(*self->pending_);
+      self->pending_.reset();
+      self->answer(std::move(response));
+    });
+  }
+  const std::size_t before = filled_;
+  filled_ = piece_size_ - parser_->get().body().size;
+  record_.received_bytes += filled_ - before;
+  shared_.metrics.received_bytes += filled_ - before;
+  read_body();
+}
+
+void Connection::store_piece() {
+  stream_.expires_never();
+  const bool is_last = parser_->is_done();
+  auto& pool = is_last && is_long_job(request_) ? shared_.auditors : shared_.workers;
+  work(pool, [self = shared_from_this(), is_last] {
+    auto response =
+        std::make_shared<std::optional<Response>>(self->upload_->write({self->piece_.get(), self->filled_}));
+    if (!*response && is_last) *response = self->upload_->finish();
+    net::post(self->stream_.get_executor(), [self, response] { self->on_stored(std::move(*response)); });
+  });
+}
+
+void Connection::on_stored(std::optional<Response> response) {
+  filled_ = 0;
+  if (!response) return read_body();
+  upload_.reset();  // its stage is gone or published by now: nothing blocks here
+  piece_.reset();
+  answer_after_drain(std::move(*response));
+}
+
+// Removing a stage is the store's work.
+void Connection::drop_upload(Next then) {
+  stream_.expires_never();
+  work(shared_.workers, [self = shared_from_this(), then = std::move(then)] {
+    self->upload_.reset();
+    net::post(self->stream_.get_executor(), then);
+  });
+}
+
+// A small rest of a body is read so that the connection can go on. A peer that waits for 100 Continue may send its body
+// or not after our answer; after that nobody knows where the next request begins, so the connection ends.
+void Connection::answer_after_drain(Response response) {
+  if (parser_->is_done()) return answer(std::move(response));
+  const auto left = parser_->content_length_remaining();
+  if (expects_continue() || (left && *left > kMaxDrainBytes)) {
+    unread_body_ = true;
+    return answer(std::move(response));
+  }
+  pending_ = std::move(response);
+  piece_size_ = kDrainPieceBytes;
+  piece_.reset(new std::uint8_t[piece_size_]);
+  drain(kMaxDrainBytes);
+}
+
+void Connection::drain(std::size_t left) {
+  if (parser_->is_done() || left == 0) {
+    unread_body_ = !parser_->is_done();
+    piece_.reset();
+    Response response = std::move(*pending_);
+    pending_.reset();
+    return answer(std::move(response));
+  }
+  auto& body = parser_->get().body();
+  body.data = piece_.get();
+  body.size = piece_size_;
+  body.more = true;
+  stream_.expires_after(shared_.limits.stall);
+  http::async_read_some(stream_, buffer_, *parser_, [self = shared_from_this(), left](error_code ec, std::size_t) {
+    if (ec == http::error::need_buffer) ec = {};
+    if (ec && !parse_failure(ec)) return self->close();
+    const std::size_t n = self->piece_size_ - self->parser_->get().body().size;
+    self->drain(ec || n > left ? 0 : left - n);
+  });
+}
+
+void Connection::answer(Response response) {
+  const bool head_only = request_.method == "HEAD";
+  const bool closes = unread_body_ || !keep_alive_ || stopping_;
+  keep_alive_ = !closes;
+  record_.status = response.status;
+  object_ = std::move(response.object);
+  const std::uint64_t length = object_ ? object_->length : response.body.size();
+
+  out_ = "HTTP/1.1 " + std::to_string(response.status) + " " + reason_phrase(response.status) +
+         "\r\nDate: " + http_date() + "\r\nServer: maycast\r\n";
+  for (const auto& [name, value] : response.headers) out_ += name + ": " + value + "\r\n";
+  if (response.status != 304) out_ += "Content-Length: " + std::to_string(length) + "\r\n";
+  if (closes) out_ += "Connection: close\r\n";
+  out_ += "\r\n";
+  if (head_only) {
+    object_.reset();
+  } else {
+    record_.sent_bytes = length;
+    out_ += response.body;
+  }
+  write_out(0, [self = shared_from_this()] { self->send_object(); });
+}
+
+// Piece by piece, so that the deadline is for progress and not for the whole of a large answer.
+void Connection::write_out(std::size_t done, Next then) {
+  if (done == out_.size()) {
+    out_.clear();
+    return then();
+  }
+  stream_.expires_after(shared_.limits.stall);
+  stream_.async_write_some(
+      net::buffer(out_.data() + done, out_.size() - done),
+      [self = shared_from_this(), done, then = std::move(then)](error_code ec, std::size_t n) mutable {
+        if (ec) {
+          self->record_.status = 0;
+          self->keep_alive_ = false;
+          self->object_.reset();
+          self->finish_request();
+          return;
+        }
+        self->write_out(done + n, std::move(then));
+      });
+}
+
+void Connection::send_object() {
+  if (!object_ || object_->length == 0) return finish_request();
+  stream_.expires_never();
+  work(shared_.workers, [self = shared_from_this()] {
+    ObjectBody& object = *self->object_;
+    self->out_.resize(static_cast<std::size_t>(std::min<std::uint64_t>(kPieceBytes, object.length)));
+    auto* data = reinterpret_cast<std::uint8_t*>(self->out_.data());
+    const auto n = object.object->read_at(object.first, {data, self->out_.size()});
+    const bool is_whole = n && *n == self->out_.size();
+    object.first += self->out_.size();
+    object.length -= self->out_.size();
+    net::post(self->stream_.get_executor(), [self, is_whole] {
+      // Shorter than announced: all that can be said now is a connection that breaks.
+      if (!is_whole) return self->close();
+      self->write_out(0, [self] { self->send_object(); });
+    });
+  });
+}
+
+void Connection::finish_request() {
+  object_.reset();
+  shared_.metrics.count_request(record_.status);
+  shared_.metrics.sent_bytes += record_.sent_bytes;
+  if (shared_.access_log != nullptr) {
+    const auto elapsed = std::chrono::steady_clock::now() - started_;
+    record_.duration_us = std::chrono::duration_cast<std::chrono::microseconds>(elapsed).count();
+    shared_.access_log->add(record_);
+  }
+  if (record_.status == 0) return close();
+  if (keep_alive_) return read_header();
+  linger();
+}
+
+// Closing a socket with unread bytes in it resets the connection, and the reset can overtake our answer: so we say that
+// we are done and read on for a moment (RFC 9112 9.6).
+void Connection::linger() {
+  error_code ec;
+  stream_.socket().shutdown(net::ip::tcp::socket::shutdown_send, ec);
+  if (ec) return close();
+  linger_until_ = std::chrono::steady_clock::now() + shared_.limits.linger;
+  buffer_.clear();
+  read_rest();
+}
+
+void Connection::read_rest() {
+  stream_.expires_at(linger_until_);
+  stream_.async_read_some(buffer_.prepare(kDrainPieceBytes), [self = shared_from_this()](error_code ec, std::size_t) {
+    if (ec || std::chrono::steady_clock::now() >= self->linger_until_) return self->close();
+    self->read_rest();
+  });
+}
+
+void Connection::close() {
+  error_code ec;
+  stream_.socket().close(ec);
+}
+
+}  // namespace mc::server

@@ -1,0 +1,123 @@
+// One HTTP/1.1 connection (RFC 9112) on Beast. Private to server.cpp and connection.cpp.
+//
+// A connection is a chain of callbacks on its own strand with exactly one operation outstanding, on the socket or on a
+// worker: read a header, read the body in pieces (each written to the stage by a worker before the next is read), write
+// the answer, start again. Requests that were pipelined wait in `buffer_`. The object lives as long as an operation
+// holds it.
+#pragma once
+
+#include <boost/asio/strand.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
+#include <boost/beast/http/buffer_body.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+
+#include "server/server.hpp"
+
+namespace mc::server {
+
+namespace net = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+using boost::system::error_code;
+
+class Connection;
+
+// What the connections of one server share. Outlives them all.
+struct Shared {
+  Service& service;
+  Metrics& metrics;
+  Limits limits;
+  AccessLog* access_log = nullptr;
+  net::thread_pool workers;
+  net::thread_pool auditors;
+
+  Shared(Service& the_service, Metrics& the_metrics, const Options& options, AccessLog* log)
+      : service(the_service),
+        metrics(the_metrics),
+        limits(options.limits),
+        access_log(log),
+        workers(options.workers),
+        auditors(options.auditors) {}
+
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::unordered_map<Connection*, std::weak_ptr<Connection>> connections;
+};
+
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(net::ip::tcp::socket socket, Shared& shared);
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection();
+
+  // From any thread; the rest happens on the strand.
+  void start();
+  void refuse();  // one too many: answers 503 and closes
+  void stop();    // closes when no request is in flight, else after its answer
+  void abort();   // closes now
+
+ private:
+  using Next = std::function<void()>;
+
+  void read_header();
+  void on_header(error_code ec);
+  std::optional<Response> check_framing() const;
+  void take_request();
+  void dispatch();
+
+  void begin_upload();
+  void send_continue();
+  void prepare_body();
+  void read_body();
+  void on_body(error_code ec);
+  void store_piece();
+  void on_stored(std::optional<Response> response);
+  void drop_upload(Next then);
+
+  void answer_after_drain(Response response);
+  void drain(std::size_t left);
+  void answer(Response response);
+  void write_out(std::size_t done, Next then);
+  void send_object();
+  void finish_request();
+  void linger();
+  void read_rest();
+  void close();
+
+  void work(net::thread_pool& pool, std::function<void()> job);
+  bool expects_continue() const;
+
+  beast::tcp_stream stream_;
+  Shared& shared_;
+  std::string remote_;
+  beast::flat_buffer buffer_;
+  std::optional<http::request_parser<http::buffer_body>> parser_;
+
+  bool waiting_for_header_ = false;
+  bool stopping_ = false;
+  bool keep_alive_ = false;
+  bool unread_body_ = false;  // the answer goes out before the request was read to its end
+  Request request_;
+  AccessRecord record_;
+  std::chrono::steady_clock::time_point started_{};
+
+  std::unique_ptr<Upload> upload_;
+  std::unique_ptr<std::uint8_t[]> piece_;  // for bodies, while one is on its way
+  std::size_t piece_size_ = 0;
+  std::size_t filled_ = 0;
+
+  std::optional<Response> pending_;  // to be sent after draining
+  std::string out_;
+  std::optional<ObjectBody> object_;
+  std::chrono::steady_clock::time_point linger_until_{};
+};
+
+}  // namespace mc::server

@@ -1,0 +1,37 @@
+#include "server/listen_address.hpp"
+
+#include <boost/asio/ip/address.hpp>
+#include <charconv>
+
+namespace mc::server {
+
+Result<ListenAddress> parse_listen_address(std::string_view text) {
+  const auto bad = [&] {
+    return fail(Error{ErrorKind::usage, "'" + std::string(text) + "' is not an address to listen on", 0,
+                      "write ADDRESS:PORT, for example 127.0.0.1:8420 or [::1]:8420"});
+  };
+  const auto colon = text.rfind(':');
+  if (colon == std::string_view::npos || colon == 0) return bad();
+  std::string_view host = text.substr(0, colon);
+  const std::string_view port = text.substr(colon + 1);
+  const bool bracketed = host.starts_with('[') && host.ends_with(']');
+  if (bracketed) host = host.substr(1, host.size() - 2);
+  if (host == "localhost") host = "127.0.0.1";
+
+  ListenAddress address;
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), address.port);
+  if (port.empty() || error != std::errc{} || end != port.data() + port.size()) return bad();
+  boost::system::error_code ec;
+  const auto ip = boost::asio::ip::make_address(std::string(host), ec);
+  if (ec || ip.is_v6() != bracketed) return bad();
+  address.host = host;
+  address.is_loopback = ip.is_loopback();
+  return address;
+}
+
+std::string base_url(const ListenAddress& address) {
+  const bool is_v6 = address.host.find(':') != std::string::npos;
+  return "http://" + (is_v6 ? "[" + address.host + "]" : address.host) + ":" + std::to_string(address.port);
+}
+
+}  // namespace mc::server

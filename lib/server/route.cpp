@@ -1,0 +1,63 @@
+#include "server/route.hpp"
+
+#include <vector>
+
+namespace mc::server {
+namespace {
+
+constexpr std::string_view kKeys = "/v1/keys/";
+constexpr std::string_view kRecordings = "/v1/recordings/";
+
+std::string_view path_of(std::string_view target) {
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (!target.starts_with(scheme)) continue;
+    const auto slash = target.find('/', scheme.size());
+    target = slash == std::string_view::npos ? "/" : target.substr(slash);
+    break;
+  }
+  return target.substr(0, target.find('?'));
+}
+
+Route recording_route(std::string_view rest) {
+  std::vector<std::string> parts;
+  for (;;) {
+    const auto slash = rest.find('/');
+    auto decoded = wire::percent_decode(rest.substr(0, slash));
+    if (!decoded) return BadNameRoute{"a percent-encoding is broken"};
+    parts.push_back(std::move(*decoded));
+    if (slash == std::string_view::npos) break;
+    rest.remove_prefix(slash + 1);
+    if (parts.size() == 4) return UnknownRoute{};
+  }
+  if (parts.size() != 4) return UnknownRoute{};
+  if (!wire::is_name(parts[0])) return BadNameRoute{"the session is not a name"};
+  if (!wire::is_take(parts[1])) return BadNameRoute{"the take is not a number of 3 to 9 digits"};
+  if (!wire::is_name(parts[2])) return BadNameRoute{"the guest is not a name"};
+  wire::RecordingPath path{std::move(parts[0]), std::move(parts[1]), std::move(parts[2])};
+  if (parts[3].empty()) return ListingRoute{std::move(path)};
+  const auto file = wire::parse_file_name(parts[3]);
+  if (!file) return BadNameRoute{"the last component is not the name of a file of a recording"};
+  return FileRoute{std::move(path), std::move(parts[3]), file->kind};
+}
+
+}  // namespace
+
+Route parse_route(std::string_view target) {
+  const std::string_view path = path_of(target);
+  if (path == "/healthz") return HealthRoute{};
+  if (path == "/readyz") return ReadyRoute{};
+  if (path == "/metrics") return MetricsRoute{};
+  if (path == "/v1/key") return KeyRoute{};
+  if (path.starts_with(kKeys) && path.size() > kKeys.size()) return KeyRoute{std::string(path.substr(kKeys.size()))};
+  if (path.starts_with(kRecordings)) return recording_route(path.substr(kRecordings.size()));
+  return UnknownRoute{};
+}
+
+std::string allowed_methods(const Route& route) {
+  if (std::holds_alternative<UnknownRoute>(route) || std::holds_alternative<BadNameRoute>(route)) return {};
+  const auto* file = std::get_if<FileRoute>(&route);
+  if (file != nullptr && file->kind != wire::FileKind::receipt) return "GET, HEAD, PUT";
+  return "GET, HEAD";  // a receipt is only ever made by the server (never-lose F8)
+}
+
+}  // namespace mc::server

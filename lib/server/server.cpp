@@ -1,0 +1,175 @@
+#include "server/server.hpp"
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ip/v6_only.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cerrno>
+#include <list>
+#include <thread>
+
+#include "server/connection.hpp"
+
+namespace mc::server {
+namespace {
+
+using net::ip::tcp;
+
+constexpr std::size_t kRefusedAtOnce = 64;  // connections that are being told "too many"; more are just closed
+constexpr std::chrono::milliseconds kAcceptPause{100};
+
+// The only translator of error_code.
+Error network_error(const error_code& ec, const std::string& what) {
+  ErrorKind kind = ErrorKind::io;
+  if (ec == net::error::address_in_use) kind = ErrorKind::unavailable;
+  if (ec == net::error::access_denied) kind = ErrorKind::permission;
+  if (ec == boost::system::errc::address_not_available) kind = ErrorKind::config;
+  std::string reason = ec.message();
+  if (!reason.empty() && reason[0] >= 'A' && reason[0] <= 'Z') reason[0] = static_cast<char>(reason[0] - 'A' + 'a');
+  return {kind, what + ": " + reason, ec.value(), {}};
+}
+
+// One listening socket; its operations run on its strand.
+class Listener {
+ public:
+  Listener(net::io_context& io, Shared& shared)
+      : io_(io), shared_(shared), acceptor_(net::make_strand(io)), pause_(acceptor_.get_executor()) {}
+
+  Result<ListenAddress> open(const ListenAddress& address) {
+    const std::string what = "cannot listen on '" + address.host + ":" + std::to_string(address.port) + "'";
+    error_code ec;
+    const tcp::endpoint wanted(net::ip::make_address(address.host, ec), address.port);
+    if (!ec) acceptor_.open(wanted.protocol(), ec);
+    if (!ec) acceptor_.set_option(net::socket_base::reuse_address(true), ec);
+    if (!ec && wanted.protocol() == tcp::v6()) acceptor_.set_option(net::ip::v6_only(true), ec);
+    if (!ec) acceptor_.bind(wanted, ec);
+    if (!ec) acceptor_.listen(net::socket_base::max_listen_connections, ec);
+    if (ec) return fail(network_error(ec, what));
+    ListenAddress real = address;
+    real.port = acceptor_.local_endpoint(ec).port();
+    if (ec) return fail(network_error(ec, what));
+    return real;
+  }
+
+  void accept() {
+    acceptor_.async_accept(net::make_strand(io_), [this](error_code ec, tcp::socket socket) {
+      if (ec == net::error::operation_aborted || !acceptor_.is_open()) return;
+      if (!ec) {
+        welcome(std::move(socket));
+        return accept();
+      }
+      // Out of descriptors, or a peer that was gone again at once: neither is a reason to stop listening.
+      pause_.expires_after(kAcceptPause);
+      pause_.async_wait([this](error_code cancelled) {
+        if (!cancelled && acceptor_.is_open()) accept();
+      });
+    });
+  }
+
+  void close() {
+    net::post(acceptor_.get_executor(), [this] {
+      error_code ec;
+      acceptor_.close(ec);
+      pause_.cancel();
+    });
+  }
+
+ private:
+  void welcome(tcp::socket socket) {
+    auto connection = std::make_shared<Connection>(std::move(socket), shared_);
+    std::size_t open = 0;
+    {
+      const std::lock_guard lock(shared_.mutex);
+      shared_.connections.emplace(connection.get(), connection);
+      open = shared_.connections.size();
+    }
+    if (open <= shared_.limits.connections) {
+      connection->start();
+    } else if (open <= shared_.limits.connections + kRefusedAtOnce) {
+      connection->refuse();
+    }
+  }
+
+  net::io_context& io_;
+  Shared& shared_;
+  tcp::acceptor acceptor_;
+  net::steady_timer pause_;
+};
+
+}  // namespace
+
+class Server::Impl {
+ public:
+  Impl(Service& service, Metrics& metrics, const Options& options, AccessLog* access_log)
+      : shared(service, metrics, options, access_log), io(static_cast<int>(options.io_threads)) {}
+
+  Shared shared;  // before `io`: connections die with the handlers that hold them
+  net::io_context io;
+  std::list<Listener> listeners;
+  net::executor_work_guard<net::io_context::executor_type> busy{net::make_work_guard(io)};
+  std::vector<std::thread> threads;
+  std::vector<std::string> urls;
+};
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Server::~Server() { stop(); }
+const std::vector<std::string>& Server::urls() const { return impl_->urls; }
+
+Result<std::unique_ptr<Server>> Server::start(Service& service, Metrics& metrics, const Options& options, Log log,
+                                              AccessLog* access_log) {
+  auto impl = std::make_unique<Impl>(service, metrics, options, access_log);
+  for (const ListenAddress& address : options.listen) {
+    MC_TRY_ASSIGN(const ListenAddress real, impl->listeners.emplace_back(impl->io, impl->shared).open(address));
+    impl->urls.push_back(base_url(real));
+  }
+  for (Listener& listener : impl->listeners) listener.accept();
+  for (std::size_t i = 0; i < options.io_threads; ++i) {
+    impl->threads.emplace_back([&io = impl->io, log] {
+      // A handler that throws (out of memory) ends its own connection, not the server.
+      for (;;) {
+        try {
+          io.run();
+          return;
+        } catch (const std::exception& e) {
+          log(LogLevel::error, std::string("a connection was given up: ") + e.what());
+        }
+      }
+    });
+  }
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+void Server::stop() {
+  if (impl_->threads.empty()) return;
+  Shared& shared = impl_->shared;
+  for (Listener& listener : impl_->listeners) listener.close();
+  const auto tell = [&shared](void (Connection::*what)()) {
+    std::vector<std::shared_ptr<Connection>> open;
+    {
+      const std::lock_guard lock(shared.mutex);
+      for (const auto& [raw, weak] : shared.connections) {
+        if (auto connection = weak.lock()) open.push_back(std::move(connection));
+      }
+    }
+    for (const auto& connection : open) ((*connection).*what)();
+  };
+  const auto wait = [&shared](std::chrono::milliseconds longest) {
+    std::unique_lock lock(shared.mutex);
+    return shared.changed.wait_for(lock, longest, [&shared] { return shared.connections.empty(); });
+  };
+  tell(&Connection::stop);
+  if (!wait(shared.limits.stop_grace)) {
+    tell(&Connection::abort);
+    wait(shared.limits.stop_grace);
+  }
+  // Workers first: what they finish is posted to the io threads, which end when nothing is left to do.
+  shared.workers.join();
+  shared.auditors.join();
+  impl_->busy.reset();
+  tell(&Connection::abort);
+  for (std::thread& thread : impl_->threads) thread.join();
+  impl_->threads.clear();
+}
+
+}  // namespace mc::server

@@ -1,0 +1,127 @@
+#include "server/service.hpp"
+
+#include "digest/sha256.hpp"
+#include "server/conditional.hpp"
+
+namespace mc::server {
+namespace {
+
+Response not_found(std::string detail) {
+  return problem(404, "not-found", "there is no such thing", std::move(detail));
+}
+
+std::string digest_field(const std::string& sha256_hex) {
+  return wire::format_digest(digest::to_base64(digest::from_hex(sha256_hex).value_or(ByteBuffer{})));
+}
+
+}  // namespace
+
+bool is_long_job(const Request& request) {
+  const Route route = parse_route(request.target);
+  const auto* file = std::get_if<FileRoute>(&route);
+  if (file != nullptr) return request.method == "PUT" && file->kind == wire::FileKind::manifest;
+  return std::holds_alternative<ListingRoute>(route);
+}
+
+Service::Service(store::Store& store, store::HeldIndex& index, const digest::PrivateKey& key,
+                 digest::PublicKey public_key, Metrics& metrics, Log log)
+    : store_(store),
+      index_(index),
+      public_key_(public_key),
+      metrics_(metrics),
+      log_(log),
+      auditor_(store, index, key, public_key, metrics, log) {}
+
+Response Service::failed(const Error& error, const std::string& doing) const {
+  log_(LogLevel::warning, doing + ": " + error.message);
+  return store_problem(error);
+}
+
+Response Service::refuse_method(const Route& route) const {
+  Response response = problem(405, "method-not-allowed", "the method is not allowed here");
+  response.headers.emplace_back("Allow", allowed_methods(route));
+  return response;
+}
+
+Response Service::handle(const Request& request) {
+  const Route route = parse_route(request.target);
+  if (const auto* bad = std::get_if<BadNameRoute>(&route)) return problem(400, "bad-name", "not a name", bad->why);
+  if (std::holds_alternative<UnknownRoute>(route)) return not_found("no resource has this path");
+  if (request.method != "GET" && request.method != "HEAD") return refuse_method(route);
+  if (const auto* file = std::get_if<FileRoute>(&route)) return read_file(*file, request);
+  if (const auto* listing = std::get_if<ListingRoute>(&route)) return list(*listing);
+  if (const auto* wanted = std::get_if<KeyRoute>(&route)) return key(*wanted);
+  if (std::holds_alternative<ReadyRoute>(route)) return ready();
+  if (std::holds_alternative<MetricsRoute>(route)) {
+    return text_response(200, "text/plain; version=0.0.4; charset=utf-8", metrics_.text(index_.files_read()));
+  }
+  return text_response(200, "text/plain", "ok\n");
+}
+
+Response Service::ready() {
+  if (const Status status = store_.ready(); !status) {
+    log_(LogLevel::warning, "not ready: " + status.error().message);
+    return problem(503, "unavailable", "the store is not ready");
+  }
+  return text_response(200, "text/plain", "ready\n");
+}
+
+Response Service::key(const KeyRoute& route) const {
+  const std::string fingerprint = public_key_.fingerprint();
+  if (!route.fingerprint.empty() && route.fingerprint != fingerprint) return not_found("no key has this fingerprint");
+  auto pem = public_key_.pem();
+  if (!pem) return failed(pem.error(), "cannot give the public key");
+  Response response = text_response(200, "application/x-pem-file", std::move(*pem));
+  response.headers.emplace_back(wire::kKeyHeader, fingerprint);
+  return response;
+}
+
+Response Service::read_file(const FileRoute& route, const Request& request) {
+  const std::string doing = "cannot read '" + route.path.text() + "/" + route.name + "'";
+  auto object = store_.open(route.path, route.name);
+  if (!object && object.error().kind == ErrorKind::not_found) return not_found("no such file is held");
+  if (!object) return failed(object.error(), doing);
+  const auto sha256 = index_.sha256_of(route.path, **object);
+  if (!sha256) return failed(sha256.error(), doing);
+
+  const std::uint64_t size = (*object)->info().size_bytes;
+  const std::string etag = entity_tag(*sha256);
+  const Selection selection = select(request.headers, etag, size);
+  if (selection.status == 416) {
+    Response response = problem(416, "range", "the range lies behind the end");
+    response.headers.emplace_back("Content-Range", "bytes */" + std::to_string(size));
+    return response;
+  }
+  Response response;
+  response.status = selection.status;
+  response.headers = {{"ETag", etag}, {wire::kReprDigestHeader, digest_field(*sha256)}, {"Accept-Ranges", "bytes"}};
+  if (selection.status == 304) return response;
+  const bool is_text = route.kind == wire::FileKind::manifest || route.kind == wire::FileKind::receipt;
+  response.headers.emplace_back("Content-Type", is_text ? "text/plain; charset=utf-8" : "video/mp4");
+  if (selection.status == 206) {
+    response.headers.emplace_back("Content-Range", "bytes " + std::to_string(selection.first) + "-" +
+                                                       std::to_string(selection.first + selection.length - 1) + "/" +
+                                                       std::to_string(size));
+  }
+  response.object = ObjectBody{std::move(*object), selection.first, selection.length};
+  return response;
+}
+
+Response Service::list(const ListingRoute& route) {
+  const auto held = store_.list(route.path);
+  if (!held && held.error().kind == ErrorKind::not_found) return not_found("no such recording is held");
+  if (!held) return failed(held.error(), "cannot list '" + route.path.text() + "'");
+  std::string lines;
+  for (const store::ObjectInfo& info : *held) {
+    const auto sha256 = index_.sha256_of(route.path, info);
+    if (!sha256) {
+      // What cannot be read is not held; the client sends it again and is told what happens then.
+      log_(LogLevel::warning, sha256.error().message);
+      continue;
+    }
+    lines += wire::format_held_file({info.name, info.size_bytes, *sha256}) + "\n";
+  }
+  return text_response(200, "application/jsonl", std::move(lines));
+}
+
+}  // namespace mc::server

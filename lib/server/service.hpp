@@ -1,0 +1,88 @@
+// The HTTP contract of mc-protocol(7) without HTTP: requests in, responses out, over a Store. All of it blocks on the
+// store and is called from worker threads, any number at once; one Upload is used by one thread at a time.
+//
+//   begin_put → Upload | Response        before the body is read (and before 100 Continue is sent)
+//   upload->write(piece) …               a response: stop, and answer that
+//   upload->finish()                     the answer: 201 or 200 only when the bytes are durable
+//   handle(request)                      everything that has no body
+//
+// Dropping an Upload without finish() leaves nothing behind. "Synced" is said only by Auditor (audit.hpp).
+#pragma once
+
+#include <array>
+#include <mutex>
+#include <variant>
+
+#include "base/log.hpp"
+#include "digest/ed25519.hpp"
+#include "server/audit.hpp"
+#include "server/message.hpp"
+#include "server/metrics.hpp"
+#include "server/route.hpp"
+#include "store/held_index.hpp"
+#include "store/store.hpp"
+
+namespace mc::server {
+
+inline constexpr std::uint64_t kMaxFileBytes = std::uint64_t{1} << 30;  // a larger one is answered 413
+
+// Does answering this take time in proportion to a whole recording (an audit, a listing)?
+bool is_long_job(const Request& request);
+
+class Upload;
+
+class Service {
+ public:
+  // Everything is borrowed and outlives the service.
+  Service(store::Store& store, store::HeldIndex& index, const digest::PrivateKey& key, digest::PublicKey public_key,
+          Metrics& metrics, Log log);
+
+  Response handle(const Request& request);
+  std::variant<Response, std::unique_ptr<Upload>> begin_put(const Request& request);
+
+ private:
+  friend class Upload;
+
+  Response refuse_method(const Route& route) const;
+  Response read_file(const FileRoute& route, const Request& request);
+  Response list(const ListingRoute& route);
+  Response key(const KeyRoute& route) const;
+  Response ready();
+  Response failed(const Error& error, const std::string& doing) const;
+  Result<Response> store_file(Upload& upload);
+  Result<Response> store_manifest(Upload& upload);
+  std::mutex& manifest_lock(const wire::RecordingPath& path);
+
+  store::Store& store_;
+  store::HeldIndex& index_;
+  digest::PublicKey public_key_;
+  Metrics& metrics_;
+  Log log_;
+  Auditor auditor_;
+  std::array<std::mutex, 64> manifest_mutexes_;  // by path: replacing a manifest is read, compare, swap
+};
+
+// One PUT between its header and its answer.
+class Upload {
+ public:
+  std::optional<Response> write(ByteView bytes);
+  Response finish();
+
+ private:
+  friend class Service;
+  Upload(Service& service, FileRoute route, std::string recording_id, std::string sha256,
+         std::unique_ptr<store::Staged> staged)
+      : service_(service),
+        route_(std::move(route)),
+        recording_id_(std::move(recording_id)),
+        sha256_(std::move(sha256)),
+        staged_(std::move(staged)) {}
+
+  Service& service_;
+  FileRoute route_;
+  std::string recording_id_;
+  std::string sha256_;  // what the client says
+  std::unique_ptr<store::Staged> staged_;
+};
+
+}  // namespace mc::server

@@ -1,0 +1,105 @@
+#include "mc-serve/run.hpp"
+
+#include <sys/resource.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/key_file.hpp"
+#include "server/server.hpp"
+#include "store/open_store.hpp"
+
+namespace mc::tool_serve {
+namespace {
+
+struct Settings {
+  std::vector<std::string> listen{"127.0.0.1:8420"};
+  std::string store = "file:./data";
+  std::string key;
+  bool accepts_danger = false;
+};
+
+void add_options(cli::Invocation& in, Settings& settings) {
+  in.app.add_option("--listen", settings.listen, "ADDRESS:PORT to listen on; port 0: any; may be repeated")
+      ->type_name("ADDR")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->capture_default_str();
+  in.app.add_option("--store", settings.store, "where recordings are kept: file:DIRECTORY")
+      ->type_name("STORE")
+      ->envname("MC_STORE")
+      ->capture_default_str();
+  in.app.add_option("--key", settings.key, "the key that signs receipts; made when it is not there")->type_name("FILE");
+  in.app.add_flag("--danger-no-tls-no-tokens", settings.accepts_danger,
+                  "listen beyond this machine although everybody there may read and write everything");
+  in.add_notify_fd();
+}
+
+Result<std::vector<server::ListenAddress>> listen_addresses(const Settings& settings) {
+  std::vector<server::ListenAddress> addresses;
+  for (const std::string& text : settings.listen) {
+    MC_TRY_ASSIGN(const auto address, server::parse_listen_address(text));
+    if (!address.is_loopback && !settings.accepts_danger) {
+      return fail(Error{ErrorKind::config, "will not listen on '" + text + "': no TLS and no tokens are configured", 0,
+                        "listen on 127.0.0.1 behind a proxy, or say --danger-no-tls-no-tokens"});
+    }
+    addresses.push_back(address);
+  }
+  return addresses;
+}
+
+// Each connection needs a descriptor and, while it uploads, a second one.
+void allow_many_descriptors() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+}  // namespace
+
+Result<int> run(cli::Invocation& in) {
+  Settings settings;
+  add_options(in, settings);
+  in.parse();
+  const Log log = in.log();
+  server::Options options;
+  MC_TRY_ASSIGN(options.listen, listen_addresses(settings));
+  allow_many_descriptors();
+
+  MC_TRY_ASSIGN(const auto opened, store::open_store(settings.store, log));
+  if (settings.key.empty()) settings.key = sys::join_path(opened.local_root, server::kDefaultKeyName);
+  MC_TRY_ASSIGN(const auto key, server::load_or_make_key(sys::real_file_system(), settings.key));
+  MC_TRY_ASSIGN(const auto public_key, key.public_key());
+
+  server::Metrics metrics;
+  store::HeldIndex index(*opened.store, log);
+  server::Service service(*opened.store, index, key, public_key, metrics, log);
+  std::unique_ptr<server::AccessLog> access_log;
+  if (in.json()) {
+    access_log = std::make_unique<server::AccessLog>([&in](const std::string& line) { return in.print(line); });
+  }
+  MC_TRY_ASSIGN(const auto server, server::Server::start(service, metrics, options, log, access_log.get()));
+
+  json::array urls;
+  for (const std::string& url : server->urls()) {
+    log(LogLevel::info, "listening on " + url);
+    urls.emplace_back(url);
+  }
+  log(LogLevel::info, "store '" + settings.store + "', key " + public_key.fingerprint());
+  log(settings.accepts_danger ? LogLevel::warning : LogLevel::info,
+      settings.accepts_danger ? "no TLS and no tokens: whoever reaches this may read and write everything"
+                              : "for this machine only: no TLS and no tokens are configured");
+  MC_TRY(in.event("listening", {{"urls", urls}, {"store", settings.store}, {"key", public_key.fingerprint()}}));
+  MC_TRY(sys::notify_ready(in.notify_fd(), server->urls().front()));
+
+  MC_TRY(sys::wait_readable(in.stop.stop_fd(), -1));
+  log(LogLevel::info, "finishing the requests in flight");
+  server->stop();
+  if (access_log) MC_TRY(access_log->finish());
+  MC_TRY(in.event("stopped", {}));
+  return cli::kDone;
+}
+
+}  // namespace mc::tool_serve
