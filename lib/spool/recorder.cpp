@@ -288,19 +288,23 @@ Status Recorder::open_chunk() {
   MC_TRY_ASSIGN(JournalWriter journal, JournalWriter::create(*fs_, directory_, head));
   open_.emplace(OpenChunk{std::move(head), std::move(journal), {}, 0, {}});
   state_.next_chunk = state_.next_chunk.next();
+  if (closing_) {
+    for (auto& event : unused_reasons(closing_->entries)) add_event(std::move(event));
+  }
   for (auto& event : std::exchange(early_events_, {})) {
     event.time_ns += *offset_ns_;
-    open_->journal.add_event(event);
-    open_->entries.emplace_back(std::move(event));
+    add_event(std::move(event));
   }
   for (const auto& [id, frames] : std::exchange(dropped_, {})) {
-    JournalEvent event{*offset_ns_,
-                       json::to_text(json::object{
-                           {"event", "dropped"}, {"track", id}, {"frames", frames}, {"reason", "before-key-frame"}})};
-    open_->journal.add_event(event);
-    open_->entries.emplace_back(std::move(event));
+    const json::object dropped{{"event", "dropped"}, {"track", id}, {"frames", frames}, {"reason", "before-key-frame"}};
+    add_event({*offset_ns_, json::to_text(dropped)});
   }
   return {};
+}
+
+void Recorder::add_event(JournalEvent event) {
+  open_->journal.add_event(event);
+  open_->entries.emplace_back(std::move(event));
 }
 
 Status Recorder::commit() {
