@@ -1,0 +1,125 @@
+#include "upload/remote.hpp"
+
+#include "digest/sha256.hpp"
+#include "http/answer.hpp"
+
+namespace mc::upload {
+namespace {
+
+constexpr std::uint64_t kMaxListingBytes = 256U << 20;
+// The audit may have to read the whole recording again before it answers.
+constexpr std::uint32_t kAuditStallSeconds = 1800;
+constexpr std::uint32_t kListingStallSeconds = 1800;
+
+Reply judge(Result<http::Response> answer, const std::string& what) {
+  Reply reply;
+  if (!answer) {
+    reply.error = std::move(answer).error();
+    switch (reply.error.kind) {
+      case ErrorKind::unavailable: reply.verdict = Verdict::try_again; break;
+      case ErrorKind::protocol: reply.verdict = Verdict::garbled; break;
+      case ErrorKind::damaged:
+      case ErrorKind::io: reply.verdict = Verdict::unusable; break;
+      default: reply.verdict = Verdict::refused;
+    }
+    return reply;
+  }
+  if (answer->ok()) {
+    reply.body = std::move(answer->body);
+    return reply;
+  }
+  reply.error = http::status_error(*answer, what);
+  reply.retry_after_ms = http::retry_after_ms(*answer);
+  const auto problem = http::problem_of(*answer);
+  const std::string type = problem ? problem->type : std::string();
+  if (answer->status == 409 && type == "recording-taken") {
+    reply.verdict = Verdict::taken;
+  } else if (answer->status == 409 && type == "conflict") {
+    reply.verdict = Verdict::conflict;
+  } else if (answer->status == 400 && type == "digest-mismatch") {
+    reply.verdict = Verdict::mismatch;
+  } else if (reply.error.kind == ErrorKind::unavailable) {
+    reply.verdict = Verdict::try_again;
+  } else if (reply.error.kind == ErrorKind::protocol) {
+    reply.verdict = Verdict::garbled;
+  } else {
+    reply.verdict = Verdict::refused;
+    if (answer->status == 404) reply.error.hint = "is that the URL of an mc-serve?";
+  }
+  return reply;
+}
+
+http::Headers put_headers(const Remote& remote, ByteView sha256) {
+  return {{wire::kRecordingHeader, remote.recording_id},
+          {wire::kReprDigestHeader, wire::format_digest(digest::to_base64(sha256))},
+          {"Content-Type", "application/octet-stream"}};
+}
+
+std::string url_of(const Remote& remote, const std::string& name) {
+  return remote.base_url + wire::file_target(remote.path, name);
+}
+
+}  // namespace
+
+Reply put_file(http::Client& client, const Remote& remote, const std::string& name, const std::string& sha256,
+               sys::File& file, std::uint64_t size_bytes) {
+  http::Request request;
+  request.method = "PUT";
+  request.url = url_of(remote, name);
+  request.headers = put_headers(remote, digest::from_hex(sha256).value_or(ByteBuffer{}));
+  request.body = http::FileBody{&file, size_bytes};
+  return judge(client.perform(request), "upload '" + name + "'");
+}
+
+Reply put_manifest(http::Client& client, const Remote& remote, ByteView bytes) {
+  http::Request request;
+  request.method = "PUT";
+  request.url = url_of(remote, wire::kManifestName);
+  request.headers = put_headers(remote, digest::sha256(bytes));
+  request.body = bytes;
+  request.stall_timeout_s = kAuditStallSeconds;
+  request.body_limit_bytes = kMaxListingBytes;
+  return judge(client.perform(request), "upload the manifest");
+}
+
+Reply get_listing(http::Client& client, const Remote& remote) {
+  http::Request request;
+  request.url = url_of(remote, "");
+  request.headers = {{wire::kRecordingHeader, remote.recording_id}};
+  request.stall_timeout_s = kListingStallSeconds;
+  request.body_limit_bytes = kMaxListingBytes;
+  auto answer = client.perform(request);
+  if (answer && answer->status == 404) {
+    const auto problem = http::problem_of(*answer);
+    if (problem && problem->type == "not-found") return Reply{};
+  }
+  return judge(std::move(answer), "list what is held of '" + remote.path.text() + "'");
+}
+
+Result<std::vector<wire::HeldFile>> parse_listing(std::string_view lines) {
+  std::vector<wire::HeldFile> held;
+  while (!lines.empty()) {
+    const auto newline = lines.find('\n');
+    if (newline == std::string_view::npos) return fail(ErrorKind::protocol, "the server's listing is torn");
+    MC_TRY_ASSIGN(wire::HeldFile file, wire::parse_held_file(lines.substr(0, newline)));
+    held.push_back(std::move(file));
+    lines.remove_prefix(newline + 1);
+  }
+  return held;
+}
+
+Reply get_key(http::Client& client, const std::string& base_url) {
+  http::Request request;
+  request.url = base_url + "/v1/key";
+  request.body_limit_bytes = 64 * 1024;
+  return judge(client.perform(request), "get the server's key");
+}
+
+Reply get_file(http::Client& client, const Remote& remote, const std::string& name, std::uint64_t limit_bytes) {
+  http::Request request;
+  request.url = url_of(remote, name);
+  request.body_limit_bytes = limit_bytes;
+  return judge(client.perform(request), "get '" + name + "'");
+}
+
+}  // namespace mc::upload

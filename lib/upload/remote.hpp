@@ -1,0 +1,54 @@
+// A recording on a server, as requests: what is held there, one file, the manifest and its audit, the key
+// (mc-protocol(7)). Each call is one request and one answer; whether to try again is the caller's business.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+#include "digest/ed25519.hpp"
+#include "http/client.hpp"
+#include "wire/names.hpp"
+#include "wire/protocol.hpp"
+
+namespace mc::upload {
+
+// Where, and as whom.
+struct Remote {
+  std::string base_url;      // without a slash at the end
+  wire::RecordingPath path;  // there; the guest's name may be a rebound one (GUEST~2)
+  std::string recording_id;
+};
+
+// What an answer, or the lack of one, means for the uploader.
+enum class Verdict : std::uint8_t {
+  accepted,
+  try_again,  // no answer, or one that says later
+  garbled,    // an answer that is not one of this protocol: a few times it may be the line's fault
+  mismatch,   // other bytes arrived than were announced
+  taken,      // the path belongs to another recording
+  conflict,   // other bytes are held under the name
+  unusable,   // the local file is not what the manifest says, or not there
+  refused,    // for good
+};
+struct Reply {
+  Verdict verdict = Verdict::accepted;
+  Error error;                       // of every verdict but accepted
+  std::uint32_t retry_after_ms = 0;  // as the server asked
+  std::string body;
+};
+
+Reply put_file(http::Client& client, const Remote& remote, const std::string& name, const std::string& sha256,
+               sys::File& file, std::uint64_t size_bytes);
+// The body is the audit's answer (wire::parse_audit_answer).
+Reply put_manifest(http::Client& client, const Remote& remote, ByteView bytes);
+// The body is a line for each held file (parse_listing); nothing held at all is an empty body.
+Reply get_listing(http::Client& client, const Remote& remote);
+Result<std::vector<wire::HeldFile>> parse_listing(std::string_view lines);
+// The body is a public key as PEM.
+Reply get_key(http::Client& client, const std::string& base_url);
+// The body is the file. For small ones: a manifest, a receipt.
+Reply get_file(http::Client& client, const Remote& remote, const std::string& name, std::uint64_t limit_bytes);
+
+}  // namespace mc::upload
