@@ -48,6 +48,7 @@ class Copier {
     struct stat st {};
     if (::fstat(fd_, &st) != 0) return fail(sys::errno_error(errno, what_));
     output_ = st;
+    MC_TRY(not_stopped());
     MC_TRY(write(plan_.head, 0));
     done_bytes_ = plan_.head.size();
 
@@ -70,10 +71,16 @@ class Copier {
       changed_.wait_for(lock, std::chrono::milliseconds(kProgressMs));
       lock.unlock();
       if (options_.progress) options_.progress(done_bytes_, plan_.size_bytes);
-      const bool stopped = options_.stop_fd >= 0 && sys::wait_readable(options_.stop_fd, 0).value_or(false);
-      if (stopped) set_error(plan_.files.size(), {ErrorKind::unavailable, "stopped by a signal", EINTR, {}});
+      if (auto going = not_stopped(); !going) set_error(plan_.files.size(), std::move(going).error());
       lock.lock();
     }
+  }
+
+  Status not_stopped() const {
+    if (options_.stop_fd < 0) return {};
+    MC_TRY_ASSIGN(const bool stopped, sys::wait_readable(options_.stop_fd, 0));
+    if (stopped) return fail(ErrorKind::unavailable, "stopped by a signal", EINTR);
+    return {};
   }
 
   void work() {

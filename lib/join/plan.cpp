@@ -57,6 +57,7 @@ class Planner {
     plan_.files.push_back({file.name, file.sha256, file.bytes()});
     Window window(read_, file.name);
     std::uint64_t used = 0;
+    if (file.bytes() == 0) return fail(ErrorKind::damaged, "has no bytes");
     for (std::uint64_t at = 0; at < file.bytes();) {
       MC_TRY_ASSIGN(const ByteView head, window.get(at, 16));
       MC_TRY_ASSIGN(const mp4::BoxHeader box, mp4::read_box_header(head));
@@ -66,9 +67,8 @@ class Planner {
       if (box.type == mp4::fourcc("moof")) MC_TRY(add_fragment(window, at, size, index, used));
       at += size;
     }
-    // Also says that the file is no longer than the manifest knows.
-    MC_TRY_ASSIGN(const ByteView behind, window.get(file.bytes(), 1));
-    if (!behind.empty()) return fail(ErrorKind::damaged, "is longer than the manifest says");
+    MC_TRY_ASSIGN(const ByteView tail, window.get(file.bytes() - 1, 2));
+    if (tail.size() != 1) return fail(ErrorKind::damaged, "is not as long as the manifest says");
     writer_.end_chunk();
     return {};
   }
