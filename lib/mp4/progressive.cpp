@@ -6,6 +6,7 @@
 
 #include "base/units.hpp"
 #include "mp4/box.hpp"
+#include "mp4/sample_entry.hpp"
 
 namespace mc::mp4 {
 namespace {
@@ -31,6 +32,14 @@ std::uint16_t packed_language(const std::string& language) {
 
 std::uint64_t in_movie_time(std::int64_t ticks, std::uint32_t timescale, std::uint32_t movie_timescale) {
   return static_cast<std::uint64_t>(std::max<std::int64_t>(0, rescale(ticks, timescale, movie_timescale)));
+}
+
+// A tkhd tells the size for showing, 16.16: the pixels as coded, stretched by their aspect ratio.
+std::uint64_t shown_width(const Track& track) {
+  const std::uint64_t width = std::uint64_t{track.width} << 16;
+  if (track.kind != TrackKind::video) return width;
+  const EntryFormat format = entry_format(track.descriptions.front(), track.kind);
+  return std::min(width * format.pixel_width / std::max(1U, format.pixel_height), kMax32);
 }
 
 // 8.4.3: what kind of track it is, and 8.4.5: the media header that belongs to the kind.
@@ -300,7 +309,7 @@ void ProgressiveWriter::write_trak(const Table& table, std::uint32_t movie_times
     put(out, track.kind == TrackKind::audio ? 0x0100 : 0, 2);
     put_zeros(out, 2);
     put_matrix(out);
-    put(out, std::uint64_t{track.width} << 16, 4);
+    put(out, shown_width(track), 4);
     put(out, std::uint64_t{track.height} << 16, 4);
   }
   const std::vector<Edit> edits = table.edits();

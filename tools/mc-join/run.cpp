@@ -99,7 +99,7 @@ Result<int> run(cli::Invocation& in) {
   const auto* output = in.app.add_option("-o,--output", options.output,
                                          "the file to make; '-' is stdout (default: stdout, unless a terminal)");
   in.app.add_flag("--no-verify", options.no_verify, "do not compare the chunks with the manifest's hashes");
-  in.app.add_option("--ca-file", options.ca_file, "PEM file of the authorities to trust for https");
+  in.app.add_option("--cacert", options.ca_file, "file with the certificates to trust, instead of the system's");
   in.parse();
 
   if (options.output == "-") {
