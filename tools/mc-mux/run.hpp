@@ -1,0 +1,10 @@
+// mc-mux: any container on stdin, fragmented MP4 on stdout (mc-mux(1)).
+#pragma once
+
+#include "cli/app.hpp"
+
+namespace mc::tool_mux {
+
+Result<int> run(cli::Invocation& in);
+
+}  // namespace mc::tool_mux
