@@ -58,6 +58,8 @@ void write_init(const Movie& movie, ByteBuffer& out);
 // From `bytes` that hold a moov (a ftyp before it is skipped). Movies with samples of their own (not fragmented) are
 // accepted; their samples are not read. Kind: damaged.
 Result<Movie> parse_init(ByteView bytes);
+// Has the moov in `bytes` samples in its own tables? Then a reader of fragments alone would lose them.
+bool has_own_samples(ByteView bytes);
 
 // The sample entry's type (`avc1`), and the codec string of RFC 6381 ("avc1.64001f") for messages and manifests.
 std::uint32_t entry_type(ByteView entry);

@@ -235,20 +235,46 @@ Result<Movie> parse_moov(ByteView payload) {
   return movie;
 }
 
-}  // namespace
-
-Result<Movie> parse_init(ByteView bytes) {
+Result<ByteView> find_moov(ByteView bytes) {
   while (!bytes.empty()) {
     MC_TRY_ASSIGN(const BoxHeader header, read_box_header(bytes));
     if (!header.complete) break;
     const std::uint64_t size = header.size_bytes == 0 ? bytes.size() : header.size_bytes;
     if (size > bytes.size()) break;
     if (header.type == fourcc("moov")) {
-      return parse_moov(bytes.subspan(header.header_bytes, static_cast<std::size_t>(size) - header.header_bytes));
+      return bytes.subspan(header.header_bytes, static_cast<std::size_t>(size) - header.header_bytes);
     }
     bytes = bytes.subspan(static_cast<std::size_t>(size));
   }
   return fail(ErrorKind::damaged, "there is no whole box 'moov'");
+}
+
+// The number of samples in the sample tables inside `payload` (8.7.3): trak, mdia, minf, stbl, stsz or stz2.
+std::uint64_t count_samples(ByteView payload, int depth = 0) {
+  std::uint64_t count = 0;
+  const auto walked = for_each_box(payload, [&](const Box& box) -> Status {
+    constexpr FourCc kPath[] = {fourcc("trak"), fourcc("mdia"), fourcc("minf"), fourcc("stbl")};
+    if (depth < 4) {
+      if (box.type == kPath[depth]) count += count_samples(box.payload, depth + 1);
+    } else if ((box.type == fourcc("stsz") || box.type == fourcc("stz2")) && box.payload.size() >= 12) {
+      count += load_be(box.payload.data() + 8, 4);
+    }
+    return {};
+  });
+  static_cast<void>(walked);
+  return count;
+}
+
+}  // namespace
+
+Result<Movie> parse_init(ByteView bytes) {
+  MC_TRY_ASSIGN(const ByteView moov, find_moov(bytes));
+  return parse_moov(moov);
+}
+
+bool has_own_samples(ByteView bytes) {
+  const auto moov = find_moov(bytes);
+  return moov && count_samples(*moov) != 0;
 }
 
 }  // namespace mc::mp4

@@ -142,7 +142,10 @@ Result<bool> StreamParser::read_box() {
   }
   if (left.size() < header->size_bytes) return false;
   const ByteView whole = left.first(static_cast<std::size_t>(header->size_bytes));
-  if (auto taken = take_box(header->type, whole); !taken) return damaged(taken.error().message);
+  if (auto taken = take_box(header->type, whole); !taken) {
+    taken.error().message += " at byte " + std::to_string(offset_);
+    return fail(std::move(taken).error());
+  }
   advance(whole.size());
   return true;
 }
@@ -154,6 +157,10 @@ Status StreamParser::take_box(FourCc type, ByteView box) {
   switch (type) {
     case fourcc("moov"): {
       MC_TRY_ASSIGN(Movie movie, parse_init(box));
+      if (has_own_samples(box)) {
+        return fail(Error{ErrorKind::refused, "the movie has samples outside of fragments", 0, {}}.with_hint(
+            "write it in fragments from the start (ffmpeg: -movflags empty_moov)"));
+      }
       std::vector<std::uint64_t> track_end;
       for (const Track& track : movie.tracks) track_end.push_back(end_of_track(track.id));
       track_end_ = std::move(track_end);

@@ -8,6 +8,7 @@
 // The samples of a moof may lie anywhere in the mdats between it and the next moof, but must lie there and must not
 // overlap. An mdat that lasts to the end of the stream (size 0) is read as far as its samples reach. Unknown boxes
 // (sidx, mfra, free, uuid, an mdat without a moof) are skipped without being kept; what cannot be a box is damage.
+// A moov with samples of its own (a file that is not, or not only, fragments) is refused: they would be lost silently.
 // Memory: one moof and its data, at most kMaxFragmentBytes, besides what one push brought. After an error the parser
 // stays at it. Not for two threads at once.
 #pragma once
