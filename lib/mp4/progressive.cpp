@@ -93,7 +93,8 @@ void ProgressiveWriter::Table::extend_segment(std::int64_t end_composition) {
 }
 
 Status ProgressiveWriter::add(const Sample& sample, std::uint64_t position) {
-  const auto found = std::ranges::find_if(tables_, [&](const Table& t) { return t.track.id == sample.track_id; });
+  const auto found =
+      std::find_if(tables_.begin(), tables_.end(), [&](const Table& t) { return t.track.id == sample.track_id; });
   if (found == tables_.end()) {
     return fail(ErrorKind::damaged,
                 "a sample of track " + std::to_string(sample.track_id) + ", which the init has not");
