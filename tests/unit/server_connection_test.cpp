@@ -1,0 +1,473 @@
+// The server on real sockets: framing, limits, timeouts, pipelining, stopping.
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <thread>
+
+#include "base/json.hpp"
+#include "server/server.hpp"
+#include "sys/fd.hpp"
+#include "unit/server_recording.hpp"
+
+namespace mc::server {
+namespace {
+
+using std::chrono::milliseconds;
+
+class Client {
+ public:
+  explicit Client(const std::string& url) {
+    const auto port = static_cast<std::uint16_t>(std::stoi(url.substr(url.rfind(':') + 1)));
+    fd_ = sys::Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(::connect(fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    const timeval longest{20, 0};  // a test that hangs fails
+    ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &longest, sizeof longest);
+  }
+
+  bool send(std::string_view text) { return sys::write_all(fd_.get(), as_bytes(text), "socket").has_value(); }
+  void finish() { ::shutdown(fd_.get(), SHUT_WR); }
+
+  // One answer: head and body by its Content-Length. Empty when the connection ended before.
+  std::string head, body;
+  int status() {
+    body.clear();
+    head = std::exchange(rest_, {});
+    while (head.find("\r\n\r\n") == std::string::npos) {
+      if (!more(head)) return 0;
+    }
+    const auto end = head.find("\r\n\r\n") + 4;
+    rest_ = head.substr(end);
+    head.resize(end);
+    const auto at = head.find("Content-Length: ");
+    const std::size_t length = at == std::string::npos ? 0 : std::stoul(head.substr(at + 16));
+    const bool has_body = !head_only && at != std::string::npos;
+    while (has_body && rest_.size() < length) {
+      if (!more(rest_)) return 0;
+    }
+    if (has_body) {
+      body = rest_.substr(0, length);
+      rest_.erase(0, length);
+    }
+    return std::stoi(head.substr(9, 3));
+  }
+  bool head_only = false;
+  // Did the server end the connection in order (not by a reset)?
+  bool is_closed() {
+    char byte = 0;
+    return rest_.empty() && ::recv(fd_.get(), &byte, 1, 0) == 0;
+  }
+
+ private:
+  bool more(std::string& into) {
+    char buffer[65536];
+    const ssize_t n = ::recv(fd_.get(), buffer, sizeof buffer, 0);
+    if (n <= 0) return false;
+    into.append(buffer, static_cast<std::size_t>(n));
+    return true;
+  }
+
+  sys::Fd fd_;
+  std::string rest_;
+};
+
+class Connections : public ServiceTest {
+ protected:
+  void serve(Limits limits = {}, AccessLog* access_log = nullptr) {
+    Options options;
+    options.listen = {parse_listen_address("127.0.0.1:0").value()};
+    options.limits = limits;
+    server_ = Server::start(*service_, metrics_, options, no_log(), access_log).value();
+  }
+  Client connect() { return Client(server_->urls().front()); }
+  std::string put_head(const std::string& name, const std::string& bytes, const std::string& framing) {
+    return "PUT " + wire::file_target(recording_.path, name) +
+           " HTTP/1.1\r\nHost: x\r\nMaycast-Recording: " + recording_.id + "\r\nRepr-Digest: " + digest_header(bytes) +
+           "\r\n" + framing + "\r\n\r\n";
+  }
+  std::string put_text(const std::string& name, const std::string& bytes) {
+    return put_head(name, bytes, "Content-Length: " + std::to_string(bytes.size())) + bytes;
+  }
+  static std::string get_text(const std::string& target) { return "GET " + target + " HTTP/1.1\r\nHost: x\r\n\r\n"; }
+
+  TestRecording recording_;
+  std::unique_ptr<Server> server_;
+};
+
+constexpr char kChunk[] = "chunk_000001.m4s";
+
+TEST_F(Connections, KeptAliveAcrossRequests) {
+  serve();
+  Client client = connect();
+  for (std::uint32_t n = 1; n <= 5; ++n) {
+    client.send(put_text(wire::chunk_name({n}), "media"));
+    EXPECT_EQ(client.status(), 201);
+    client.send(get_text(wire::file_target(recording_.path, wire::chunk_name({n}))));
+    EXPECT_EQ(client.status(), 200);
+    EXPECT_EQ(client.body, "media");
+  }
+}
+
+TEST_F(Connections, PipelinedRequestsAreAnsweredInOrder) {
+  serve();
+  Client client = connect();
+  std::string all;
+  for (std::uint32_t n = 1; n <= 20; ++n) all += put_text(wire::chunk_name({n}), std::string(n * 1000, 'x'));
+  all += get_text("/nowhere") + get_text("/healthz");
+  client.send(all);
+  for (int n = 1; n <= 20; ++n) EXPECT_EQ(client.status(), 201) << n;
+  EXPECT_EQ(client.status(), 404);
+  EXPECT_EQ(client.status(), 200);
+}
+
+TEST_F(Connections, RequestCutAnywhereIntoTwoSegmentsIsTheSame) {
+  serve();
+  const std::string text = put_text(kChunk, "media");
+  for (std::size_t n = 1; n < text.size(); n += 3) {
+    Client client = connect();
+    client.send(text.substr(0, n));
+    client.send(text.substr(n));
+    EXPECT_EQ(client.status(), n == 1 ? 201 : 200) << n;
+  }
+}
+
+TEST_F(Connections, LargeBodiesGoInAndOutInPieces) {
+  serve();
+  std::string large(5'000'000, '\0');
+  for (std::size_t i = 0; i < large.size(); ++i) large[i] = static_cast<char>(i * 31 >> 7);
+  Client client = connect();
+  client.send(put_text(kChunk, large));
+  EXPECT_EQ(client.status(), 201);
+  client.send(get_text(wire::file_target(recording_.path, kChunk)));
+  EXPECT_EQ(client.status(), 200);
+  EXPECT_TRUE(client.body == large);
+}
+
+TEST_F(Connections, ChunkedBodiesOfAnyChunkSize) {
+  serve();
+  const std::string bytes(300'000, 'm');
+  Client client = connect();
+  std::uint32_t n = 0;
+  for (const std::size_t size : {std::size_t{1999}, std::size_t{262144}, std::size_t{300000}}) {
+    std::string text = put_head(wire::chunk_name({++n}), bytes, "Transfer-Encoding: chunked");
+    for (std::size_t at = 0; at < bytes.size(); at += size) {
+      const std::string piece = bytes.substr(at, size);
+      char length[20];
+      std::snprintf(length, sizeof length, "%zx\r\n", piece.size());
+      text += length + piece + "\r\n";
+    }
+    client.send(text + "0\r\n\r\n");
+    EXPECT_EQ(client.status(), 201) << size;
+  }
+}
+
+TEST_F(Connections, EmptyBodies) {
+  serve();
+  Client client = connect();
+  client.send(put_text(kChunk, ""));
+  EXPECT_EQ(client.status(), 201);
+  client.send(put_head(kChunk, "", "Transfer-Encoding: chunked") + "0\r\n\r\n");
+  EXPECT_EQ(client.status(), 200);
+  client.send(put_head(kChunk, "", "X-No-Framing: at all"));
+  EXPECT_EQ(client.status(), 200);
+  client.send(get_text(wire::file_target(recording_.path, kChunk)));
+  EXPECT_EQ(client.status(), 200);
+  EXPECT_NE(client.head.find("Content-Length: 0\r\n"), std::string::npos);
+}
+
+TEST_F(Connections, HeadHasTheLengthAndNoBody) {
+  serve();
+  Client client = connect();
+  client.send(put_text(kChunk, "media"));
+  client.status();
+  client.head_only = true;
+  client.send("HEAD " + wire::file_target(recording_.path, kChunk) + " HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_EQ(client.status(), 200);
+  EXPECT_NE(client.head.find("Content-Length: 5\r\n"), std::string::npos);
+  client.head_only = false;
+  client.send(get_text("/healthz"));
+  EXPECT_EQ(client.status(), 200);
+  EXPECT_EQ(client.body, "ok\n");
+}
+
+TEST_F(Connections, ContinueIsSaidOnlyWhenTheBodyIsWanted) {
+  serve();
+  const std::string framing = "Expect: 100-continue\r\nContent-Length: 5";
+  Client client = connect();
+  client.send(put_head(kChunk, "media", framing));
+  EXPECT_EQ(client.status(), 100);
+  client.send("media");
+  EXPECT_EQ(client.status(), 201);
+
+  recording_.id = std::string(32, 'f');
+  client.send(put_head(kChunk, "media", framing));
+  EXPECT_EQ(client.status(), 409);
+  EXPECT_NE(client.head.find("Connection: close\r\n"), std::string::npos);
+
+  Client other = connect();
+  other.send(put_head(kChunk, "media", "Expect: a-miracle\r\nContent-Length: 5"));
+  EXPECT_EQ(other.status(), 417);
+}
+
+TEST_F(Connections, SmallRefusedBodyDoesNotCostTheConnection) {
+  serve();
+  Client client = connect();
+  client.send("PUT /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + std::string(100'000, 'x'));
+  EXPECT_EQ(client.status(), 404);
+  client.send("POST /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+  EXPECT_EQ(client.status(), 405);
+  client.send(get_text("/healthz"));
+  EXPECT_EQ(client.status(), 200);
+}
+
+TEST_F(Connections, LargeRefusedBodyIsAnsweredBeforeItIsSent) {
+  serve();
+  Client client = connect();
+  client.send("PUT /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n");
+  EXPECT_EQ(client.status(), 404);
+  EXPECT_TRUE(client.is_closed());
+}
+
+TEST_F(Connections, TooLargeIsRefusedByItsLength) {
+  serve();
+  Client client = connect();
+  client.send(put_head(kChunk, "media", "Content-Length: 1073741825"));
+  EXPECT_EQ(client.status(), 413);
+  Client exact = connect();
+  exact.send(put_head(kChunk, "media", "Expect: 100-continue\r\nContent-Length: 1073741824"));
+  EXPECT_EQ(exact.status(), 100);
+}
+
+// Request smuggling: wherever two readers could see two ends of a request, it is refused and the connection ends, so
+// that what follows is never taken for a request.
+TEST_F(Connections, AmbiguousFramingIsRefusedAndEndsTheConnection) {
+  serve();
+  for (const char* framing :
+       {"Content-Length: 5\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 5",
+        "Content-Length: 5\r\nContent-Length: 6", "Content-Length: 5\r\nContent-Length: 5", "Content-Length: 5, 6",
+        "Content-Length: +5", "Content-Length: -1", "Content-Length: 0x5", "Content-Length: 5 5",
+        "Content-Length:", "Content-Length: 99999999999999999999999", "Transfer-Encoding: gzip, chunked",
+        "Transfer-Encoding: chunked, gzip", "Transfer-Encoding: identity", "Transfer-Encoding: xchunked",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", "Transfer-Encoding : chunked",
+        "Transfer-Encoding: \"chunked\"", "Host: y\r\nContent-Length: 5"}) {
+    Client client = connect();
+    client.send(put_head(kChunk, "media", framing) + "0\r\n\r\n" + get_text("/healthz"));
+    EXPECT_EQ(client.status(), 400) << framing;
+    EXPECT_NE(client.head.find("Connection: close\r\n"), std::string::npos) << framing;
+    EXPECT_EQ(client.status(), 0) << framing;
+  }
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "store/studio-a"));
+}
+
+TEST_F(Connections, BrokenChunksAreRefusedAndNothingIsStored) {
+  serve();
+  for (const char* body : {"x\r\nmedia\r\n0\r\n\r\n", "5\r\nmediaX0\r\n\r\n", "-5\r\nmedia\r\n0\r\n\r\n",
+                           "ffffffffffffffffff\r\nmedia\r\n", "5media\r\n0\r\n\r\n"}) {
+    Client client = connect();
+    client.send(put_head(kChunk, "media", "Transfer-Encoding: chunked") + body);
+    EXPECT_EQ(client.status(), 400) << body;
+  }
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "store/studio-a"));
+}
+
+TEST_F(Connections, NonsenseIsRefused) {
+  serve();
+  for (const std::string& text :
+       {std::string("hello\r\n\r\n"), std::string("GET /\r\n\r\n"), std::string("GET / HTTP/1.1\r\n\r\n"),
+        std::string("GET / HTTP/1.1\nHost: x\n\n"), std::string("GET / HTTP/3.0\r\nHost: x\r\n\r\n"),
+        std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 15),
+        std::string("GET /\x01 HTTP/1.1\r\nHost: x\r\n\r\n"), std::string("GET / HTTP/1.1\r\nHost : x\r\n\r\n")}) {
+    Client client = connect();
+    client.send(text);
+    client.finish();
+    EXPECT_EQ(client.status(), 400) << text;
+  }
+}
+
+TEST_F(Connections, HugeHeadersAreRefused) {
+  serve();
+  Client one = connect();
+  one.send("GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + std::string(20'000, 'x') + "\r\n\r\n");
+  EXPECT_EQ(one.status(), 431);
+  std::string many = "GET /healthz HTTP/1.1\r\nHost: x\r\n";
+  for (int i = 0; i < 10'000; ++i) many += "X-" + std::to_string(i) + ": y\r\n";
+  Client other = connect();
+  other.send(many + "\r\n");
+  EXPECT_EQ(other.status(), 431);
+  Client endless = connect();
+  endless.send("GET /" + std::string(100'000, 'x'));
+  EXPECT_EQ(endless.status(), 431);
+}
+
+TEST_F(Connections, OldHttpIsAnsweredAndClosed) {
+  serve();
+  Client client = connect();
+  client.send("GET /healthz HTTP/1.0\r\n\r\n");
+  EXPECT_EQ(client.status(), 200);
+  EXPECT_TRUE(client.is_closed());
+}
+
+TEST_F(Connections, CloseIsObeyed) {
+  serve();
+  Client client = connect();
+  client.send("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  EXPECT_EQ(client.status(), 200);
+  EXPECT_TRUE(client.is_closed());
+}
+
+TEST_F(Connections, ClientThatVanishesMidwayLeavesNothing) {
+  serve();
+  {
+    Client client = connect();
+    client.send(put_head(kChunk, "media", "Expect: 100-continue\r\nContent-Length: 5"));
+    EXPECT_EQ(client.status(), 100);
+    client.send("me");
+  }
+  server_->stop();  // waits for what is in flight
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "store/studio-a"));
+}
+
+TEST_F(Connections, SlowOnesAreCutOffAndOthersAreNot) {
+  Limits limits;
+  limits.idle = milliseconds(150);
+  limits.stall = milliseconds(150);
+  serve(limits);
+  Client idle = connect();
+  Client half_header = connect();
+  half_header.send("GET /healthz HT");
+  Client half_body = connect();
+  half_body.send(put_head(kChunk, "media", "Content-Length: 5") + "me");
+  Client honest = connect();
+  honest.send(put_text("chunk_000002.m4s", "media"));
+  EXPECT_EQ(honest.status(), 201);
+  EXPECT_TRUE(idle.is_closed());
+  EXPECT_TRUE(half_header.is_closed());
+  EXPECT_TRUE(half_body.is_closed());
+  server_->stop();
+  EXPECT_FALSE(std::filesystem::exists(file(kChunk)));
+}
+
+TEST_F(Connections, TooManyAreToldSo) {
+  Limits limits;
+  limits.connections = 2;
+  serve(limits);
+  Client a = connect();
+  Client b = connect();
+  a.send(get_text("/healthz"));
+  EXPECT_EQ(a.status(), 200);
+  b.send(get_text("/healthz"));
+  EXPECT_EQ(b.status(), 200);
+  Client c = connect();
+  EXPECT_EQ(c.status(), 503);
+  EXPECT_NE(c.head.find("Retry-After: "), std::string::npos);
+  EXPECT_TRUE(c.is_closed());
+  a.send(get_text("/healthz"));
+  EXPECT_EQ(a.status(), 200);
+}
+
+TEST_F(Connections, StopFinishesWhatIsInFlightAndClosesWhatIsIdle) {
+  serve();
+  Client idle = connect();
+  idle.send(get_text("/healthz"));
+  idle.status();
+  Client busy = connect();
+  busy.send(put_head(kChunk, "media", "Expect: 100-continue\r\nContent-Length: 5"));
+  EXPECT_EQ(busy.status(), 100);
+  std::thread stopper([&] { server_->stop(); });
+  EXPECT_TRUE(idle.is_closed());
+  busy.send("media");
+  EXPECT_EQ(busy.status(), 201);
+  EXPECT_NE(busy.head.find("Connection: close\r\n"), std::string::npos);
+  EXPECT_TRUE(busy.is_closed());
+  stopper.join();
+  EXPECT_EQ(on_disk(kChunk), "media");
+}
+
+TEST_F(Connections, StopDoesNotWaitForEver) {
+  Limits limits;
+  limits.stop_grace = milliseconds(100);
+  serve(limits);
+  Client stuck = connect();
+  stuck.send(put_head(kChunk, "media", "Expect: 100-continue\r\nContent-Length: 5"));
+  EXPECT_EQ(stuck.status(), 100);
+  server_->stop();
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "store/studio-a"));
+}
+
+TEST_F(Connections, ManyAtOnce) {
+  serve();
+  std::vector<std::thread> threads;
+  for (std::uint32_t t = 0; t < 8; ++t) {
+    threads.emplace_back([&, t] {
+      Client client = connect();
+      for (std::uint32_t n = 1; n <= 20; ++n) {
+        client.send(put_text(wire::chunk_name({t * 20 + n}), std::string(1000 + n, 'x')));
+        EXPECT_EQ(client.status(), 201);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(store_->list(recording_.path)->size(), 160U);
+}
+
+TEST_F(Connections, WholeRecordingOverTheWire) {
+  serve();
+  Client client = connect();
+  for (const auto& [name, text] : recording_.files) {
+    client.send(put_text(name, text));
+    EXPECT_EQ(client.status(), 201);
+  }
+  client.send(put_text("manifest", recording_.manifest));
+  EXPECT_EQ(client.status(), 200);
+  EXPECT_TRUE(wire::parse_audit_answer(client.body)->synced);
+}
+
+TEST_F(Connections, EachRequestIsLogged) {
+  std::vector<std::string> lines;
+  AccessLog access_log([&](const std::string& line) {
+    lines.push_back(line);
+    return Status{};
+  });
+  serve({}, &access_log);
+  Client client = connect();
+  client.send(put_text(kChunk, "media"));
+  client.status();
+  client.send(get_text("/v1/recordings/s/001/\xff/manifest"));
+  client.status();
+  server_->stop();
+  EXPECT_TRUE(access_log.finish());
+  ASSERT_EQ(lines.size(), 2U);
+  const auto first = json::parse_object(lines[0]);
+  ASSERT_TRUE(first);
+  EXPECT_EQ(json::get_string(*first, "event"), "request");
+  EXPECT_EQ(json::get_string(*first, "method"), "PUT");
+  EXPECT_EQ(json::get_int(*first, "status"), 201);
+  EXPECT_EQ(json::get_int(*first, "received_bytes"), 5);
+  ASSERT_TRUE(json::parse_object(lines[1]));
+  EXPECT_EQ(json::get_string(*json::parse_object(lines[1]), "target"), "/v1/recordings/s/001/?/manifest");
+}
+
+TEST(AccessLog, BrokenSinkIsReportedInTheEndAndStopsNobody) {
+  AccessLog access_log([](const std::string&) -> Status { return fail(ErrorKind::io, "broken"); });
+  for (int i = 0; i < 100; ++i) access_log.add({});
+  const Status status = access_log.finish();
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().message, "broken");
+}
+
+TEST_F(Connections, AddressInUseIsToldAtTheStart) {
+  serve();
+  Options options;
+  options.listen = {parse_listen_address(server_->urls().front().substr(7)).value()};
+  const auto second = Server::start(*service_, metrics_, options, no_log(), nullptr);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().kind, ErrorKind::unavailable);
+}
+
+}  // namespace
+}  // namespace mc::server
