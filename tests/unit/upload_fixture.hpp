@@ -1,0 +1,197 @@
+// A small recording on disk and a small server in memory, for the tests of upload and the tools on it. The chunks are
+// not media: upload looks at hashes only.
+#pragma once
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "digest/ed25519.hpp"
+#include "digest/sha256.hpp"
+#include "spool/recording.hpp"
+#include "unit/fake_server.hpp"
+#include "upload/uploader.hpp"
+#include "wire/receipt.hpp"
+
+namespace mc::test {
+
+inline constexpr char kRecordingId[] = "0123456789abcdef0123456789abcdef";
+
+inline void write_text(const std::string& path, const std::string& text) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << text;
+}
+inline std::string read_text(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+class SmallRecording {
+ public:
+  explicit SmallRecording(std::string directory, std::string id = kRecordingId)
+      : directory_(std::move(directory)), id_(std::move(id)) {
+    std::filesystem::remove_all(directory_);
+    std::filesystem::create_directories(directory_);
+    manifest_ = wire::header_line() + wire::recording_line(id_, {"studio-a", "001", "alice"});
+    const std::string init = "init bytes of " + id_;
+    write_text(directory_ + "/init_001.mp4", init);
+    manifest_ += wire::init_lines({{1}, init.size(), {{1, "audio", 48000, 1024, "mp4a.40.2"}}},
+                                  digest::sha256_hex(as_bytes(init)));
+    save();
+  }
+
+  void add_chunk() {
+    const std::uint32_t n = ++chunks_;
+    const std::string bytes = "chunk " + std::to_string(n) + std::string(1000 + n, 'c') + id_;
+    write_text(path(wire::chunk_name({n})), bytes);
+    manifest_ += wire::chunk_lines({{n}, bytes.size(), {(n - 1) * 48000, 48000}, {48000, 48000}, 0, 47, {1}},
+                                   digest::sha256_hex(as_bytes(bytes)));
+    save();
+  }
+  void close() {
+    manifest_ += wire::end_line(chunks_, digest::sha256_hex(as_bytes(manifest_)));
+    save();
+  }
+  std::string path(const std::string& name) const { return directory_ + "/" + name; }
+  const std::string& directory() const { return directory_; }
+  const std::string& manifest() const { return manifest_; }
+  void set_manifest(std::string text) {
+    manifest_ = std::move(text);
+    save();
+  }
+
+ private:
+  void save() const { write_text(path("manifest"), manifest_); }
+
+  std::string directory_;
+  std::string id_;
+  std::string manifest_;
+  std::uint32_t chunks_ = 0;
+};
+
+// As mc-serve behaves, with hooks to misbehave. Locked by FakeServer: the handler is called by one thread at a time.
+class MemoryServer {
+ public:
+  MemoryServer()
+      : key_(std::move(*digest::PrivateKey::generate())), server_([this](const FakeRequest& r) { return serve(r); }) {}
+
+  std::string url() const { return server_.url(); }
+  FakeServer& http() { return server_; }
+  digest::PublicKey public_key() const { return *key_.public_key(); }
+
+  // Asked first; nothing: go on as usual.
+  std::function<std::optional<FakeAnswer>(const FakeRequest&)> hook;
+  // By "SESSION/TAKE/GUEST", then name.
+  std::map<std::string, std::map<std::string, std::string>> held;
+  std::map<std::string, std::string> bound;  // path → recording id
+  std::vector<std::string> puts;             // names, in the order of arrival
+  int audits = 0;
+  bool gives_receipts = true;
+
+  static FakeAnswer problem(int status, const std::string& type, const std::string& title) {
+    return {.status = status,
+            .body = wire::format_problem({.type = type, .status = status, .title = title, .detail = {}}),
+            .content_type = "application/problem+json"};
+  }
+
+ private:
+  FakeAnswer serve(const FakeRequest& request) {
+    if (hook) {
+      if (auto answer = hook(request)) return *answer;
+    }
+    if (request.target == "/v1/key") return {.body = *public_key().pem()};
+    const std::string prefix = "/v1/recordings/";
+    const auto slash = request.target.rfind('/');
+    const std::string path = *wire::percent_decode(request.target.substr(prefix.size(), slash - prefix.size()));
+    const std::string name = request.target.substr(slash + 1);
+    if (name.empty()) return list(path);
+    if (request.method != "PUT") return {.status = 404};
+    const std::string id = request.headers.at("maycast-recording");
+    const auto& owner = bound.emplace(path, id).first->second;
+    if (owner != id) return problem(409, "recording-taken", "another recording has this path");
+    const std::string digest = wire::format_digest(digest::to_base64(digest::sha256(as_bytes(request.body))));
+    if (request.headers.at("repr-digest") != digest) return problem(400, "digest-mismatch", "not what the digest says");
+    puts.push_back(name);
+    held[path][name] = request.body;
+    if (name == wire::kManifestName) return audit(path, request.body);
+    return {.status = 201};
+  }
+
+  FakeAnswer list(const std::string& path) {
+    if (!held.contains(path)) return problem(404, "not-found", "nothing");
+    std::string lines;
+    for (const auto& [name, bytes] : held[path]) {
+      lines += wire::format_held_file({name, bytes.size(), digest::sha256_hex(as_bytes(bytes))}) + "\n";
+    }
+    return {.body = lines};
+  }
+
+  FakeAnswer audit(const std::string& path, const std::string& text) {
+    ++audits;
+    const auto bytes = as_bytes(text);
+    const auto loaded = spool::load_manifest_bytes(ByteBuffer(bytes.begin(), bytes.end()));
+    wire::AuditAnswer answer;
+    answer.closed = loaded.manifest.end.has_value();
+    wire::Receipt receipt;
+    for (const auto& file : loaded.manifest.files) {
+      receipt.bytes += file.bytes();
+      const auto found = held[path].find(file.name);
+      if (found == held[path].end()) {
+        answer.faults.push_back({file.name, "missing"});
+      } else if (digest::sha256_hex(as_bytes(found->second)) != file.sha256) {
+        answer.faults.push_back({file.name, "damaged"});
+      }
+    }
+    if (answer.faults.empty() && gives_receipts) {
+      receipt.recording_id = loaded.manifest.recording_id;
+      receipt.path = *wire::parse_recording_path(path);
+      receipt.root = loaded.manifest.end->root;
+      receipt.manifest_sha256 = digest::sha256_hex(bytes);
+      receipt.files = loaded.manifest.files.size();
+      receipt.chunks = loaded.manifest.chunk_count();
+      receipt.wall_ns = 1'700'000'000'000'000'000;
+      receipt.key_fingerprint = public_key().fingerprint();
+      receipt.signature_base64 = digest::to_base64(*key_.sign(as_bytes(wire::signed_part(receipt))));
+      answer.synced = true;
+      answer.receipt = wire::format_receipt(receipt);
+    }
+    return {.body = wire::format_audit_answer(answer), .content_type = "application/json"};
+  }
+
+  digest::PrivateKey key_;
+  FakeServer server_;  // last: it calls into the rest
+};
+
+// Writes down what it is told, and calls a hook.
+class Witness final : public upload::Observer {
+ public:
+  void ready() override { ++readies; }
+  void started(const std::string&, const wire::RecordingPath&) override {}
+  void uploaded(const std::string& name, std::uint64_t, const std::string&) override {
+    uploads.push_back(name);
+    if (on_uploaded) on_uploaded(name);
+  }
+  void waiting(const std::string& reason, double) override {
+    waits.push_back(reason);
+    if (on_waiting) on_waiting();
+  }
+  void refused_by_audit(const std::vector<wire::AuditFault>& faults) override { nacks.push_back(faults); }
+  void synced(const std::string& name, const upload::UploadProgress& progress) override {
+    receipt = name;
+    at_end = progress;
+  }
+  void progress(const upload::UploadProgress&) override {}
+
+  int readies = 0;
+  std::vector<std::string> uploads;
+  std::vector<std::string> waits;
+  std::vector<std::vector<wire::AuditFault>> nacks;
+  std::string receipt;
+  upload::UploadProgress at_end;
+  std::function<void(const std::string&)> on_uploaded;
+  std::function<void()> on_waiting;
+};
+
+}  // namespace mc::test

@@ -1,0 +1,105 @@
+#include "mc-push/run.hpp"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+
+#include "base/clock.hpp"
+#include "mc-push/report.hpp"
+#include "upload/find_recordings.hpp"
+#include "upload/uploader.hpp"
+
+namespace mc::tool_push {
+namespace {
+
+constexpr std::uint64_t kMaxKeyBytes = 64 * 1024;
+
+struct Arguments {
+  std::string directory;
+  std::string url;
+  bool follow = false;
+  unsigned parallel = 4;
+  double deadline_s = 0;
+  std::vector<std::string> keys;
+  std::string ca_file;
+};
+
+Result<upload::UploadOptions> make_options(const cli::Invocation& in, const Arguments& arguments) {
+  upload::UploadOptions options;
+  MC_TRY_ASSIGN(options.base_url, http::check_base_url(arguments.url));
+  options.follow = arguments.follow ? upload::Follow::yes : upload::Follow::no;
+  options.parallel = arguments.parallel;
+  if (arguments.deadline_s > 0) {
+    options.deadline_ns = system_clock().monotonic_ns() + static_cast<std::int64_t>(arguments.deadline_s * 1e9);
+  }
+  for (const std::string& path : arguments.keys) {
+    MC_TRY_ASSIGN(const ByteBuffer pem, sys::read_file(sys::real_file_system(), path, kMaxKeyBytes));
+    auto key = digest::PublicKey::from_pem(as_text(pem));
+    if (!key) return fail(ErrorKind::config, "'" + path + "' is not a public key: " + key.error().message);
+    options.keys.push_back(*key);
+  }
+  options.client.ca_file = arguments.ca_file;
+  options.client.user_agent = "mc-push";
+  options.stop_fd = in.stop.stop_fd();
+  return options;
+}
+
+// The recordings in DIR; with --follow a DIR that is not there yet, or has nothing in it, is taken for a recording that
+// is about to begin.
+Result<std::vector<std::string>> recordings_of(const Arguments& arguments) {
+  auto found = upload::find_recordings(sys::real_file_system(), arguments.directory);
+  if (!found && found.error().kind == ErrorKind::not_found && arguments.follow) return std::vector{arguments.directory};
+  return found;
+}
+
+bool ends_the_run(const Error& error) {
+  return error.kind == ErrorKind::unavailable || error.kind == ErrorKind::permission;
+}
+
+}  // namespace
+
+Result<int> run(cli::Invocation& in) {
+  Arguments arguments;
+  in.app.add_option("DIR", arguments.directory, "a recording, or a spool with recordings in it")->required();
+  in.app.add_option("URL", arguments.url, "the server: http://host:port or https://host")->required();
+  in.app.add_flag("-f,--follow", arguments.follow, "wait for more until the recording is closed, and for DIR itself");
+  in.app.add_option("--parallel", arguments.parallel, "files on their way at the same time")->check(CLI::Range(1, 64));
+  in.app.add_option("--deadline", arguments.deadline_s, "give up with exit 75 after this many seconds")
+      ->check(CLI::PositiveNumber);
+  in.app.add_option("--key", arguments.keys, "file with a public key whose receipts are believed; may be repeated");
+  in.app.add_option("--cacert", arguments.ca_file, "file with the certificates to trust, instead of the system's");
+  in.add_notify_fd();
+  in.parse();
+
+  MC_TRY_ASSIGN(const upload::UploadOptions options, make_options(in, arguments));
+  MC_TRY_ASSIGN(const auto recordings, recordings_of(arguments));
+  const Log log = in.log();
+  Report report(in);
+  std::optional<Error> first_error;
+  std::size_t failed = 0;
+  int code = cli::kDone;
+  for (const std::string& directory : recordings) {
+    report.set_recording(directory);
+    const auto end = upload::upload_recording(sys::real_file_system(), directory, options, report, log);
+    report.clear();
+    if (!end && end.error().sys_errno == EINTR && in.stop.signal_number() != 0)
+      sys::die_by_signal(in.stop.signal_number());
+    if (!end) {
+      ++failed;
+      if (recordings.size() > 1) log(LogLevel::error, fmt::format("'{}': {}", directory, end.error().message));
+      if (!first_error) first_error = end.error();
+      if (ends_the_run(end.error())) break;
+    } else if (*end == upload::UploadEnd::still_open) {
+      log(LogLevel::warning, fmt::format("'{}' is still open: not synced; --follow waits for its end", directory));
+      code = cli::kNegative;
+    }
+  }
+  if (first_error && recordings.size() > 1) {
+    return fail(Error{first_error->kind, fmt::format("{} of {} recordings failed", failed, recordings.size()), 0, {}});
+  }
+  if (first_error) return fail(std::move(*first_error));
+  MC_TRY(report.status());
+  return code;
+}
+
+}  // namespace mc::tool_push

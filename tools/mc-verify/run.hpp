@@ -1,0 +1,11 @@
+// mc-verify: a verdict about a recording. mc-verify(1) is the contract.
+#pragma once
+
+#include "cli/app.hpp"
+
+namespace mc::tool_verify {
+
+// kDone: nothing is wrong. kNegative: findings, each named on stdout.
+Result<int> run(cli::Invocation& in);
+
+}  // namespace mc::tool_verify
