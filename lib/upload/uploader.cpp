@@ -230,7 +230,7 @@ class Uploader {
       return {};
     }
     if (reply.verdict == Verdict::accepted) return check_answer(done);
-    if (reply.verdict != Verdict::unusable) note_success();
+    if (reply.verdict != Verdict::unusable) note_success(done.job.task);
     switch (reply.verdict) {
       case Verdict::mismatch: return note_mismatch(done);
       case Verdict::unusable: return note_unusable(done);
@@ -255,8 +255,9 @@ class Uploader {
     return {};
   }
 
-  void note_success() {
-    garbled_ = 0;
+  void note_success(Task task) {
+    // An audit with a receipt that proves nothing is no progress, however well it reads: only files are.
+    if (task == Task::file) garbled_ = 0;
     if (gate_.succeeded()) log_(LogLevel::info, "the server is there again");
   }
 
@@ -315,7 +316,7 @@ class Uploader {
   Status check_answer(Done& done) {
     Status status = accept(done);
     if (status || status.error().kind != ErrorKind::protocol) {
-      note_success();
+      note_success(done.job.task);
       return status;
     }
     if (phase_ == Phase::key) phase_ = Phase::audit;
