@@ -371,7 +371,9 @@ TEST_F(Connections, TooManyAreToldSo) {
 }
 
 TEST_F(Connections, StopFinishesWhatIsInFlightAndClosesWhatIsIdle) {
-  serve();
+  Limits limits;
+  limits.linger = milliseconds(100);
+  serve(limits);
   Client idle = connect();
   idle.send(get_text("/healthz"));
   idle.status();
