@@ -64,11 +64,12 @@ Invocation::Invocation(std::string tool, const std::string& description, int arg
   app.add_flag("--json", json_, "JSON on stdout for programs");
   app.add_flag("-q,--quiet", quiet_, "errors only on stderr");
   app.add_flag("-v,--verbose", verbose_, "say more on stderr");
-  app.add_option("--progress", progress_, "auto, always or never: progress on stderr")
+  app.add_option("--progress", progress_, "progress on stderr (auto: on a terminal)")
       ->transform(CLI::CheckedTransformer(
           std::map<std::string, ProgressMode>{
               {"auto", ProgressMode::automatic}, {"always", ProgressMode::always}, {"never", ProgressMode::never}},
-          CLI::ignore_case));
+          CLI::ignore_case))
+      ->option_text("auto|always|never");
   app.fallthrough();
 }
 

@@ -10,6 +10,8 @@ COMMON='--help --json --progress --quiet --verbose --version -h -q -v'
     [ ! -s err ] || fail "$tool --help wrote on stderr: $(cat err)"
     grep -q -- "$tool" out || fail "$tool --help does not name it"
     grep -q -- '--version' out || fail "$tool --help lists no options"
+    run grep -nP '[^\x20-\x7e]|ENUM:|->' out
+    [ "$status" -eq 1 ] || fail "$tool --help is not for people: $output"
   done
 }
 
