@@ -50,7 +50,7 @@ Result<bool> ByteInput::wait(int timeout_ms) {
     const auto quiet_ms =
         static_cast<int>(std::clamp<std::int64_t>(std::min(left_ns, kQuietNs), 0, kQuietNs) / 1'000'000);
     MC_TRY_ASSIGN(const bool ready, sys::wait_readable(fd_, quiet_ms));
-    at_end_ = !ready || left_ns <= 0;
+    at_end_ = cut_off_ = !ready || left_ns <= 0;
     return ready;
   }
   pollfd polled[2] = {{fd_, POLLIN, 0}, {stop_fd_, POLLIN, 0}};

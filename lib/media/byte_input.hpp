@@ -34,6 +34,7 @@ class ByteInput {
   void unread(std::span<const std::uint8_t> bytes);
 
   bool at_end() const { return at_end_; }
+  bool cut_off() const { return cut_off_; }  // ended by the stop, not by its end of file
   bool seekable() const { return seekable_; }
   // Only for seekable input. The new position.
   Result<std::int64_t> seek(std::int64_t offset, int whence);
@@ -51,6 +52,7 @@ class ByteInput {
   std::size_t given_back_at_ = 0;
   std::int64_t stopped_at_ns_ = -1;
   bool at_end_ = false;
+  bool cut_off_ = false;
   bool seekable_ = false;
 };
 

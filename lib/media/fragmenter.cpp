@@ -229,6 +229,20 @@ void Fragmenter::write_start_event() {
   write_event(std::move(event), 0, 1000);
 }
 
+bool Fragmenter::has_event_stream() const {
+  return std::ranges::any_of(source_.streams(), [](const Stream& stream) { return stream.kind == StreamKind::events; });
+}
+
+void Fragmenter::write_end_event() {
+  std::uint64_t end_ms = 0;
+  for (const auto& track : tracks_) {
+    if (!track->last_decode) continue;
+    const std::int64_t end = rescale(*track->last_decode, track->framer.timescale(), 1000);
+    end_ms = std::max(end_ms, static_cast<std::uint64_t>(std::max<std::int64_t>(end, 0)));
+  }
+  write_event({{"event", "end"}}, end_ms, 1000);
+}
+
 void Fragmenter::write_event(json::object event, std::uint64_t time, std::uint32_t timescale) {
   mp4::Event box;
   box.timescale = timescale;
@@ -337,12 +351,13 @@ std::int64_t Fragmenter::wall_ns_at(std::uint64_t time, std::uint32_t timescale)
   return t0_wall_ns_ + rescale(static_cast<std::int64_t>(time), timescale, kNanosecondsPerSecond);
 }
 
-Status Fragmenter::finish() {
+Status Fragmenter::finish(InputEnd how) {
   MC_TRY(start_if_ready(true));
   if (!started_) {
     if (!first_monotonic_ns_) return fail(ErrorKind::not_found, "the input has no frames");
     return fail(ErrorKind::damaged, "the input has no frame that can be shown");
   }
+  if (how == InputEnd::whole && !has_event_stream()) write_end_event();
   return out_.flush();
 }
 

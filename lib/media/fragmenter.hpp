@@ -3,7 +3,7 @@
 //   Fragmenter fragmenter(*source, out, options);
 //   for each packet: MC_TRY(fragmenter.add(packet));
 //   before each read of the input: fragmenter.before_read();   // writes out what is gathered
-//   MC_TRY(fragmenter.finish());                               // at the end of the input
+//   MC_TRY(fragmenter.finish(InputEnd::whole));                // at the end of the input
 //
 // What comes out (mc-mux(1)):
 //   ftyp moov                 once the parameters of all streams are known; again at each change of parameters
@@ -11,6 +11,9 @@
 //   styp prft                 before the first frame of each chunk (mp4::CutRule)
 //   moof mdat                 per frame; its duration is nominal, the next fragment's tfdt is authoritative
 //   emsg                      per event of the stream, at its time
+//   emsg {"event":"end"}      at the end of an input that has no event stream and ended whole: whoever has an event
+//   stream
+//                             says himself when the recording ends
 //
 // t0 is the option, else the tag `maycast-t0`, else the earliest decode time among the first packets of all streams:
 // packets are held until each stream has shown one, at most kHoldNs. Parameters that only a packet can tell are waited
@@ -49,6 +52,12 @@ enum class TimeStamps : std::uint8_t {
   arrival,  // the time at which each packet came in, for input that has none; no B-frames then
 };
 
+// How the input ended.
+enum class InputEnd : std::uint8_t {
+  whole,   // behind a whole packet
+  broken,  // torn, damaged, or cut off by a stop: the recording has not ended
+};
+
 struct FragmenterOptions {
   std::optional<std::int64_t> t0_wall_ns;
   TimeStamps time_stamps = TimeStamps::given;
@@ -70,7 +79,7 @@ class Fragmenter {
   // the latest, or -1.
   Result<int> before_read();
   // Kinds: not_found (not a single frame came), damaged (packets, but no frame could be made of them).
-  Status finish();
+  Status finish(InputEnd how);
   bool wrote_init() const { return started_; }
 
  private:
@@ -107,6 +116,8 @@ class Fragmenter {
   void choose_t0();
   void write_init();
   void write_start_event();
+  bool has_event_stream() const;
+  void write_end_event();
   Status emit(HeldFrame held);
   Status emit_frame(TrackState& track, Frame frame);
   void emit_gap(const TrackState& track, const Dropped& dropped);

@@ -37,42 +37,48 @@ class Ledger {
     const std::string kind = json::get_string(*object, "event").value_or("event");
     if (kind == "gap") {
       const auto track = json::get_int(*object, "track");
-      const std::string reason = json::get_string(*object, "reason").value_or(kReasonSource);
       for (const auto& candidate : movie_.tracks) {
-        if (!track || *track == candidate.id) reason_[candidate.id] = reason;
+        if (!track || *track == candidate.id) reason_[candidate.id] = *object;
       }
       return;
     }
     if (kind == "start" || kind == "end") return;
     wire::NoteLine note{kind, {{"t", std::to_string(event.time_ns) + "/1000000000"}}};
-    for (const auto& [key, value] : *object) {
-      if (key == "event") continue;
-      note.values.emplace_back(key, value.is_string() ? std::string(value.as_string()) : json::to_text(value));
-    }
-    text_ += wire::note_line(note);
+    write_note(std::move(note), *object);
   }
 
   void take(const mp4::Track& track, const JournalFrame& frame) {
     const auto last = last_.find(track.id);
-    if (last != last_.end()) {
-      if (const auto hole = hole_between(track, last->second, frame.sample.decode_time)) {
-        const auto reason = reason_.find(track.id);
-        text_ += wire::gap_line(to_gap_line(track, *hole,
-                                            reason != reason_.end() ? reason->second
-                                            : frame.continues       ? kReasonRestarted
-                                                                    : kReasonSource));
-        reason_.erase(track.id);
-      }
+    const auto hole = last == last_.end() ? std::nullopt : hole_between(track, last->second, frame.sample.decode_time);
+    const auto given = reason_.find(track.id);
+    if (hole) {
+      const char* otherwise = frame.continues ? kReasonRestarted : kReasonSource;
+      std::string reason = otherwise;
+      if (given != reason_.end()) reason = json::get_string(given->second, "reason").value_or(otherwise);
+      text_ += wire::gap_line(to_gap_line(track, *hole, std::move(reason)));
+    } else if (given != reason_.end()) {
+      // Something was left out without leaving a hole between frames, as in front of the very first one.
+      write_note({"dropped", {}}, given->second);
     }
+    if (given != reason_.end()) reason_.erase(given);
     last_[track.id] = frame.sample.decode_time;
   }
 
   std::string text() && { return std::move(text_); }
 
  private:
+  // `note` with the members of the event behind its own values.
+  void write_note(wire::NoteLine note, const json::object& event) {
+    for (const auto& [key, value] : event) {
+      if (key == "event") continue;
+      note.values.emplace_back(key, value.is_string() ? std::string(value.as_string()) : json::to_text(value));
+    }
+    text_ += wire::note_line(note);
+  }
+
   const mp4::Movie& movie_;
   std::map<std::uint32_t, std::uint64_t> last_;
-  std::map<std::uint32_t, std::string> reason_;
+  std::map<std::uint32_t, json::object> reason_;  // of the next hole, by track: the gap event
   std::string text_;
 };
 

@@ -116,12 +116,13 @@ Result<int> mux(cli::Invocation& in, const Options& options, int input_fd, const
     if (read = fragmenter->add(**packet); !read) break;
   }
   // What came before the failure is passed on all the same.
-  Status finished = fragmenter->finish();
+  const media::SourceEnd end = source->end();
+  const bool whole = read && end.torn_bytes == 0 && end.damaged_bytes == 0 && !input.cut_off();
+  Status finished = fragmenter->finish(whole ? media::InputEnd::whole : media::InputEnd::broken);
   if (finished) finished = file.close();
   MC_TRY(read);
   if (!finished && !fragmenter->wrote_init()) return fail(std::move(finished).error().within(what));
   MC_TRY(finished);
-  const media::SourceEnd end = source->end();
   if (end.torn_bytes > 0) {
     in.log()(LogLevel::warning,
              what + " ends inside a packet: its " + std::to_string(end.torn_bytes) + " bytes are left out");
