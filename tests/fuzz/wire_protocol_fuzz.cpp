@@ -22,12 +22,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       if (const auto digest = parse_digest(text)) require(parse_digest(format_digest(*digest)) == digest);
       break;
     case 1:
-      if (const auto file = parse_held_file(text)) require(parse_held_file(format_held_file(*file)) == file);
+      if (const auto file = parse_held_file(text)) require(parse_held_file(format_held_file(*file)).value() == *file);
       break;
     case 2:
       if (const auto answer = parse_audit_answer(text)) {
         require(!answer->synced || (answer->closed && answer->faults.empty() && !answer->receipt.empty()));
-        require(parse_audit_answer(format_audit_answer(*answer)) == answer);
+        require(parse_audit_answer(format_audit_answer(*answer)).value() == *answer);
       }
       break;
     case 3:
