@@ -196,9 +196,8 @@ Stream AvSource::describe(const AVStream& from) const {
   parameters.channels = narrow<std::uint16_t>(codec.ch_layout.nb_channels);
   if (codec.initial_padding > 0) stream.priming_samples = static_cast<std::uint32_t>(codec.initial_padding);
   if (stream.kind != StreamKind::picture) return stream;
-  const PictureTiming timing = picture_timing(parameters, stream.time_base);
-  stream.decode_delay = std::max(timing.decode_delay, static_cast<std::uint32_t>(std::max(codec.video_delay, 0)));
-  stream.guessed_ticks = timing.interval_ticks;
+  stream.decode_delay = static_cast<std::uint32_t>(std::max(codec.video_delay, 0));
+  stream.decode_delay_known = *known != mp4::Codec::h264 && *known != mp4::Codec::hevc;
   if (from.avg_frame_rate.num > 0 && from.avg_frame_rate.den > 0) {
     const std::int64_t ticks = av_rescale_q(1, av_inv_q(from.avg_frame_rate), from.time_base);
     // Elsewhere the rate is a guess or a remark of the writer's, not a promise.
@@ -262,9 +261,13 @@ std::optional<std::int64_t> AvSource::time_of(const AVPacket& packet) {
   State& state = states_[index];
   constexpr std::int64_t kNone = std::numeric_limits<std::int64_t>::min();
   const ByteView data(packet.data, static_cast<std::size_t>(packet.size));
+  if (stream.kind == StreamKind::sound && stream.parameters->sample_rate == 0)
+    complete_parameters(streams_[index], data);
   std::optional<std::int64_t> pts;
-  if (packet.pts != AV_NOPTS_VALUE) {
-    pts = packet.pts;
+  if (packet.pts != AV_NOPTS_VALUE) pts = packet.pts;
+  // Sound alone without any container counts from its beginning.
+  if (!pts && stream.kind == StreamKind::sound && state.last_pts == kNone && streams_.size() == 1) pts = 0;
+  if (pts) {
     const int wrap = format_->streams[index]->pts_wrap_bits;
     if (wrap > 0 && wrap < 60 && state.last_pts != kNone) {
       // The value nearest to the last one that has these low bits.
@@ -282,7 +285,6 @@ std::optional<std::int64_t> AvSource::time_of(const AVPacket& packet) {
                                    static_cast<std::uint64_t>(stream.time_base.denominator));
   }
   if (stream.kind == StreamKind::sound && pts) {
-    if (stream.parameters->sample_rate == 0) complete_parameters(streams_[index], data);
     state.samples_since += mp4::packet_samples(stream.parameters->codec, stream.parameters->extradata, data);
   }
   return pts;

@@ -1,7 +1,9 @@
 #include "media/parameters.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
+#include <utility>
 
 extern "C" {
 #include <libavcodec/avcodec.h>
@@ -13,6 +15,9 @@ namespace {
 
 struct FreeContext {
   void operator()(AVCodecContext* context) const { avcodec_free_context(&context); }
+};
+struct FreePacket {
+  void operator()(AVPacket* packet) const { av_packet_free(&packet); }
 };
 struct CloseParser {
   void operator()(AVCodecParserContext* parser) const { av_parser_close(parser); }
@@ -61,6 +66,15 @@ void read_adts(mp4::CodecParameters& parameters, ByteView packet) {
                           static_cast<std::uint8_t>((rate & 1U) << 7 | channels << 3)};
 }
 
+// RFC 9639 8.2: STREAMINFO, with or without "fLaC" and the block's header in front.
+void read_streaminfo(mp4::CodecParameters& parameters) {
+  ByteView info = parameters.extradata;
+  if (as_text(info).substr(0, 4) == "fLaC") info = info.subspan(std::min<std::size_t>(8, info.size()));
+  if (info.size() < 18) return;
+  parameters.sample_rate = static_cast<std::uint32_t>(load_be(info.data() + 10, 3) >> 4);
+  parameters.channels = static_cast<std::uint16_t>((info[12] >> 1 & 7U) + 1);
+}
+
 void read_picture_size(mp4::CodecParameters& parameters, ByteView packet) {
   const auto context = make_context(parameters);
   const std::unique_ptr<AVCodecParserContext, CloseParser> parser(av_parser_init(codec_id(parameters.codec)));
@@ -79,7 +93,23 @@ void read_picture_size(mp4::CodecParameters& parameters, ByteView packet) {
   parameters.height = static_cast<std::uint16_t>(height);
 }
 
-bool has_nals(mp4::Codec codec) { return codec == mp4::Codec::h264 || codec == mp4::Codec::hevc; }
+// Reorder delay and frame interval stand in the SPS, behind everything else. The decoder gives them once it has met a
+// slice; one key frame is soon decoded.
+void read_picture_timing(Stream& stream, ByteView key_frame) {
+  const auto context = make_context(*stream.parameters);
+  const std::unique_ptr<AVPacket, FreePacket> packet(av_packet_alloc());
+  if (!context || !packet || avcodec_open2(context.get(), context->codec, nullptr) < 0) return;
+  if (av_new_packet(packet.get(), static_cast<int>(key_frame.size())) < 0) return;
+  std::memcpy(packet->data, key_frame.data(), key_frame.size());
+  avcodec_send_packet(context.get(), packet.get());
+  stream.decode_delay = std::max(stream.decode_delay, static_cast<std::uint32_t>(std::max(context->has_b_frames, 0)));
+  const AVRational rate = context->framerate;
+  if (stream.guessed_ticks == 0 && rate.num > 0 && rate.den > 0) {
+    const AVRational base = {static_cast<int>(stream.time_base.numerator),
+                             static_cast<int>(stream.time_base.denominator)};
+    stream.guessed_ticks = av_rescale_q(1, av_inv_q(rate), base);
+  }
+}
 
 }  // namespace
 
@@ -89,33 +119,15 @@ void complete_parameters(Stream& stream, ByteView packet) {
   if (parameters.codec == mp4::Codec::aac && (parameters.extradata.empty() || parameters.sample_rate == 0)) {
     read_adts(parameters, packet);
   }
+  if (parameters.codec == mp4::Codec::flac && parameters.sample_rate == 0) read_streaminfo(parameters);
   if (parameters.codec == mp4::Codec::opus && parameters.sample_rate == 0) parameters.sample_rate = 48000;
   if (parameters.codec == mp4::Codec::opus && parameters.channels == 0 && !packet.empty()) {
     parameters.channels = (packet[0] & 4U) != 0 ? 2 : 1;  // RFC 6716 3.1: the s bit
   }
   if (stream.kind != StreamKind::picture) return;
   if (parameters.width == 0 || parameters.height == 0) read_picture_size(parameters, packet);
-  if (has_nals(parameters.codec) && parameters.extradata.empty()) {
-    mp4::CodecParameters with_sets = parameters;
-    with_sets.extradata.assign(packet.begin(), packet.end());
-    const PictureTiming timing = picture_timing(with_sets, stream.time_base);
-    stream.decode_delay = std::max(stream.decode_delay, timing.decode_delay);
-    if (stream.guessed_ticks == 0) stream.guessed_ticks = timing.interval_ticks;
-  }
-}
-
-PictureTiming picture_timing(const mp4::CodecParameters& parameters, const TimeBase& time_base) {
-  if (!has_nals(parameters.codec) || parameters.extradata.empty()) return {};
-  const auto context = make_context(parameters);
-  if (!context || avcodec_open2(context.get(), context->codec, nullptr) < 0) return {};
-  PictureTiming timing;
-  timing.decode_delay = static_cast<std::uint32_t>(std::max(context->has_b_frames, 0));
-  const AVRational rate = context->framerate;
-  if (rate.num > 0 && rate.den > 0) {
-    const AVRational base = {static_cast<int>(time_base.numerator), static_cast<int>(time_base.denominator)};
-    timing.interval_ticks = av_rescale_q(1, av_inv_q(rate), base);
-  }
-  return timing;
+  if (parameters.width == 0) return;  // no key frame yet
+  if (!std::exchange(stream.decode_delay_known, true)) read_picture_timing(stream, packet);
 }
 
 }  // namespace mc::media

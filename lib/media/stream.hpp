@@ -38,6 +38,7 @@ struct Stream {
   TimeBase time_base;
   // How many pictures the decoder holds back before it shows the first: 0 without B-frames.
   std::uint32_t decode_delay = 0;
+  bool decode_delay_known = true;  // false: the container does not say, and the codec may reorder
   // The declared interval of the picture, or the declared frame of the sound, in ticks; 0 = not declared.
   std::int64_t nominal_ticks = 0;
   // A guess at the interval where none is declared; good enough to extrapolate with, never to find holes with.

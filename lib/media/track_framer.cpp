@@ -84,7 +84,7 @@ Result<std::optional<Frame>> TrackFramer::take_picture(const Packet& packet, std
   std::optional<ByteBuffer> entry;
   if (has_nals) {
     if (!nals_) {
-      complete_parameters(stream_, packet.data);
+      if (parameters().width == 0) complete_parameters(stream_, packet.data);
       if (parameters().width == 0) {
         drop(pts, "before-key-frame");
         return std::optional<Frame>{};
@@ -110,7 +110,7 @@ Result<std::optional<Frame>> TrackFramer::take_picture(const Packet& packet, std
     drop(pts, "before-key-frame");
     return std::optional<Frame>{};
   }
-  if (!seen_packet_ && !has_nals) complete_parameters(stream_, packet.data);
+  if (!seen_packet_) complete_parameters(stream_, packet.data);
   if (!entry && (descriptions_.empty() || (!has_nals && frame.key))) {
     auto made = mp4::make_sample_entry(parameters(), packet.data);
     if (made) {
@@ -140,6 +140,8 @@ Result<std::optional<Frame>> TrackFramer::take_sound(const Packet& packet, std::
     }
     seen_packet_ = true;
   }
+  // libavformat puts out an empty packet with side data at the end of some streams.
+  if (packet.data.empty()) return std::optional<Frame>{};
   const ByteView data = strip_adts_ ? mp4::without_adts(packet.data) : packet.data;
   Frame frame;
   frame.pts = pts;
