@@ -316,9 +316,14 @@ bool ParameterSets::update(const std::vector<ByteView>& nals) {
     if (!put(set)) continue;
     changed = true;
     if (set.role != NalRole::sps) continue;
-    // What this frame carries itself is meant for the new SPS; other PPS were for its forerunner.
+    // PPS that this frame carries for the new SPS stand instead of those for its forerunner. When it carries none, the
+    // old ones stay: better a set too many than none.
+    const auto is_for_it = [&](const ParameterSet& other) {
+      return other.role == NalRole::pps && other.sps_id == set.id;
+    };
+    if (std::none_of(carried.begin(), carried.end(), is_for_it)) continue;
     std::erase_if(sets_, [&](const ParameterSet& old) {
-      return old.role == NalRole::pps && old.sps_id == set.id &&
+      return is_for_it(old) &&
              std::none_of(carried.begin(), carried.end(), [&](const ParameterSet& c) { return c.nal == old.nal; });
     });
   }

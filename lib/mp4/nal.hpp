@@ -51,9 +51,9 @@ class ParameterSets {
  public:
   explicit ParameterSets(Codec codec) : codec_(codec) {}
 
-  // Takes the sets among `nals`. A set of the same content changes nothing; an SPS of other content retires the PPS
-  // that were for it and are not among `nals`. At most 512 sets of one frame are looked at. True: something has
-  // changed.
+  // Takes the sets among `nals`. A set of the same content changes nothing; an SPS of other content that comes with PPS
+  // of its own retires those that were for its forerunner. At most 512 sets of one frame are looked at. True: something
+  // has changed.
   bool update(const std::vector<ByteView>& nals);
   bool complete() const;  // one of each kind that the codec needs
   const std::vector<ParameterSet>& all() const { return sets_; }
