@@ -66,10 +66,8 @@ Connection::Connection(net::ip::tcp::socket socket, Shared& shared)
 
 Connection::~Connection() {
   --shared_.metrics.open_connections;
-  {
-    const std::lock_guard lock(shared_.mutex);
-    shared_.connections.erase(this);
-  }
+  const std::lock_guard lock(shared_.mutex);
+  shared_.connections.erase(this);
   shared_.changed.notify_all();
 }
 
@@ -80,6 +78,8 @@ void Connection::start() {
 void Connection::refuse() {
   ++shared_.metrics.refused_connections;
   net::post(stream_.get_executor(), [self = shared_from_this()] {
+    self->started_ = std::chrono::steady_clock::now();
+    self->record_.remote = self->remote_;
     self->unread_body_ = true;
     self->answer(problem(503, "unavailable", "too many connections"));
   });
@@ -87,7 +87,6 @@ void Connection::refuse() {
 
 void Connection::stop() {
   net::post(stream_.get_executor(), [self = shared_from_this()] {
-    self->stopping_ = true;
     if (self->waiting_for_header_) self->close();
   });
 }
@@ -96,10 +95,20 @@ void Connection::abort() {
   net::post(stream_.get_executor(), [self = shared_from_this()] { self->close(); });
 }
 
-void Connection::work(net::thread_pool& pool, std::function<void()> job) { net::post(pool, std::move(job)); }
+// A job that throws (out of memory) costs its own connection, and what it had staged.
+void Connection::work(net::thread_pool& pool, std::function<void()> job) {
+  net::post(pool, [self = shared_from_this(), job = std::move(job)] {
+    try {
+      job();
+    } catch (const std::exception&) {
+      self->upload_.reset();
+      net::post(self->stream_.get_executor(), [self] { self->give_up(); });
+    }
+  });
+}
 
 void Connection::read_header() {
-  if (stopping_) return close();
+  if (shared_.stopping) return close();
   parser_.emplace();
   parser_->header_limit(shared_.limits.header_bytes);
   parser_->body_limit(kMaxFileBytes);
@@ -228,7 +237,7 @@ void Connection::on_body(error_code ec) {
   if (ec) {
     pending_ = parse_failure(ec);
     return drop_upload([self = shared_from_this()] {
-      if (!self->pending_) return self->close();
+      if (!self->pending_) return self->give_up();
       self->unread_body_ = true;
       Response response = std::move(*self->pending_);
       self->pending_.reset();
@@ -301,7 +310,7 @@ void Connection::drain(std::size_t left) {
   stream_.expires_after(shared_.limits.stall);
   http::async_read_some(stream_, buffer_, *parser_, [self = shared_from_this(), left](error_code ec, std::size_t) {
     if (ec == http::error::need_buffer) ec = {};
-    if (ec && !parse_failure(ec)) return self->close();
+    if (ec && !parse_failure(ec)) return self->give_up();
     const std::size_t n = self->piece_size_ - self->parser_->get().body().size;
     self->drain(ec || n > left ? 0 : left - n);
   });
@@ -309,7 +318,7 @@ void Connection::drain(std::size_t left) {
 
 void Connection::answer(Response response) {
   const bool head_only = request_.method == "HEAD";
-  const bool closes = unread_body_ || !keep_alive_ || stopping_;
+  const bool closes = unread_body_ || !keep_alive_ || shared_.stopping;
   keep_alive_ = !closes;
   record_.status = response.status;
   object_ = std::move(response.object);
@@ -340,13 +349,7 @@ void Connection::write_out(std::size_t done, Next then) {
   stream_.async_write_some(
       net::buffer(out_.data() + done, out_.size() - done),
       [self = shared_from_this(), done, then = std::move(then)](error_code ec, std::size_t n) mutable {
-        if (ec) {
-          self->record_.status = 0;
-          self->keep_alive_ = false;
-          self->object_.reset();
-          self->finish_request();
-          return;
-        }
+        if (ec) return self->give_up();
         self->write_out(done + n, std::move(then));
       });
 }
@@ -364,7 +367,7 @@ void Connection::send_object() {
     object.length -= self->out_.size();
     net::post(self->stream_.get_executor(), [self, is_whole] {
       // Shorter than announced: all that can be said now is a connection that breaks.
-      if (!is_whole) return self->close();
+      if (!is_whole) return self->give_up();
       self->write_out(0, [self] { self->send_object(); });
     });
   });
@@ -372,16 +375,25 @@ void Connection::send_object() {
 
 void Connection::finish_request() {
   object_.reset();
-  shared_.metrics.count_request(record_.status);
-  shared_.metrics.sent_bytes += record_.sent_bytes;
-  if (shared_.access_log != nullptr) {
-    const auto elapsed = std::chrono::steady_clock::now() - started_;
-    record_.duration_us = std::chrono::duration_cast<std::chrono::microseconds>(elapsed).count();
-    shared_.access_log->add(record_);
-  }
-  if (record_.status == 0) return close();
+  note_request();
   if (keep_alive_) return read_header();
   linger();
+}
+
+void Connection::give_up() {
+  object_.reset();
+  record_.status = 0;
+  note_request();
+  close();
+}
+
+void Connection::note_request() {
+  if (record_.status != 0) shared_.metrics.count_request(record_.status);
+  shared_.metrics.sent_bytes += record_.sent_bytes;
+  if (shared_.access_log == nullptr) return;
+  const auto elapsed = std::chrono::steady_clock::now() - started_;
+  record_.duration_us = std::chrono::duration_cast<std::chrono::microseconds>(elapsed).count();
+  shared_.access_log->add(record_);
 }
 
 // Closing a socket with unread bytes in it resets the connection, and the reset can overtake our answer: so we say that

@@ -6,6 +6,7 @@
 // holds it.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/strand.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -48,7 +49,8 @@ struct Shared {
 
   std::mutex mutex;
   std::condition_variable changed;
-  std::unordered_map<Connection*, std::weak_ptr<Connection>> connections;
+  std::unordered_map<Connection*, std::weak_ptr<Connection>> connections;  // under `mutex`
+  std::atomic<bool> stopping{false};  // set under `mutex`, so that no connection is added behind its back
 };
 
 class Connection : public std::enable_shared_from_this<Connection> {
@@ -61,7 +63,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // From any thread; the rest happens on the strand.
   void start();
   void refuse();  // one too many: answers 503 and closes
-  void stop();    // closes when no request is in flight, else after its answer
+  void stop();    // after Shared::stopping: closes when no request is in flight, else after its answer
   void abort();   // closes now
 
  private:
@@ -88,6 +90,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void write_out(std::size_t done, Next then);
   void send_object();
   void finish_request();
+  void note_request();
+  void give_up();  // the connection broke, or must be broken, before the answer was out
   void linger();
   void read_rest();
   void close();
@@ -102,7 +106,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::optional<http::request_parser<http::buffer_body>> parser_;
 
   bool waiting_for_header_ = false;
-  bool stopping_ = false;
   bool keep_alive_ = false;
   bool unread_body_ = false;  // the answer goes out before the request was read to its end
   Request request_;

@@ -81,6 +81,7 @@ class Listener {
     std::size_t open = 0;
     {
       const std::lock_guard lock(shared_.mutex);
+      if (shared_.stopping) return;
       shared_.connections.emplace(connection.get(), connection);
       open = shared_.connections.size();
     }
@@ -144,30 +145,31 @@ void Server::stop() {
   if (impl_->threads.empty()) return;
   Shared& shared = impl_->shared;
   for (Listener& listener : impl_->listeners) listener.close();
-  const auto tell = [&shared](void (Connection::*what)()) {
+  const auto tell_all = [&shared](void (Connection::*what)()) {
     std::vector<std::shared_ptr<Connection>> open;
     {
       const std::lock_guard lock(shared.mutex);
+      shared.stopping = true;
       for (const auto& [raw, weak] : shared.connections) {
         if (auto connection = weak.lock()) open.push_back(std::move(connection));
       }
     }
     for (const auto& connection : open) ((*connection).*what)();
   };
-  const auto wait = [&shared](std::chrono::milliseconds longest) {
-    std::unique_lock lock(shared.mutex);
-    return shared.changed.wait_for(lock, longest, [&shared] { return shared.connections.empty(); });
-  };
-  tell(&Connection::stop);
-  if (!wait(shared.limits.stop_grace)) {
-    tell(&Connection::abort);
-    wait(shared.limits.stop_grace);
+  tell_all(&Connection::stop);
+  const auto all_gone = [&shared] { return shared.connections.empty(); };
+  std::unique_lock lock(shared.mutex);
+  if (!shared.changed.wait_for(lock, shared.limits.stop_grace, all_gone)) {
+    lock.unlock();
+    tell_all(&Connection::abort);
+    lock.lock();
+    // What is left waits for the store, not for a peer.
+    shared.changed.wait(lock, all_gone);
   }
-  // Workers first: what they finish is posted to the io threads, which end when nothing is left to do.
+  lock.unlock();
   shared.workers.join();
   shared.auditors.join();
   impl_->busy.reset();
-  tell(&Connection::abort);
   for (std::thread& thread : impl_->threads) thread.join();
   impl_->threads.clear();
 }

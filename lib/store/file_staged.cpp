@@ -52,17 +52,18 @@ Status FileStore::FileStaged::make_durable() {
 
 Result<PutOutcome> FileStore::FileStaged::publish(OnConflict on_conflict) {
   MC_TRY(make_durable());
-  const std::lock_guard lock(store_.lock_of(directory_));
+  std::unique_lock lock(store_.lock_of(directory_));
   const Status renamed = store_.fs_.rename_new(staged_, target());
+  lock.unlock();
+  // Something is under the name, ours or not: the directory is not to be pruned.
+  left_something_ = renamed || renamed.error().sys_errno == EEXIST;
   if (renamed) {
     lies_there_ = false;
-    left_something_ = true;
     MC_TRY(store_.commit_names(directory_));
     return PutOutcome::created;
   }
-  if (renamed.error().sys_errno != EEXIST) return fail(renamed.error());
+  if (!left_something_) return fail(renamed.error());
 
-  left_something_ = true;  // not ours, but the directory is not to be pruned
   MC_TRY_ASSIGN(const auto held, store_.fs_.open_read(target()));
   MC_TRY_ASSIGN(const std::string held_sha256, hash_all(*held));
   if (held_sha256 == sha256()) {
@@ -90,8 +91,8 @@ Result<bool> FileStore::FileStaged::publish_over(const ObjectInfo& expected, Dis
   if (displaced == Displaced::drop) {
     MC_TRY(store_.fs_.rename(staged_, target()));
   } else {
-    MC_TRY_ASSIGN(const auto held, store_.fs_.open_read(target()));
-    MC_TRY_ASSIGN(const std::string held_sha256, hash_all(*held));
+    const auto held = store_.fs_.open_read(target());
+    const std::string held_sha256 = held ? hash_all(**held).value_or("unreadable") : "unreadable";
     // A crash between the two leaves the name missing, which the next audit reports: bytes that are not right are
     // never worth more than that.
     MC_TRY(quarantine(target(), kDamagedPrefix, held_sha256));
