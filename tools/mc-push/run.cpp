@@ -7,12 +7,11 @@
 #include "base/clock.hpp"
 #include "mc-push/report.hpp"
 #include "upload/find_recordings.hpp"
+#include "upload/key_files.hpp"
 #include "upload/uploader.hpp"
 
 namespace mc::tool_push {
 namespace {
-
-constexpr std::uint64_t kMaxKeyBytes = 64 * 1024;
 
 struct Arguments {
   std::string directory;
@@ -32,12 +31,7 @@ Result<upload::UploadOptions> make_options(const cli::Invocation& in, const Argu
   if (arguments.deadline_s > 0) {
     options.deadline_ns = system_clock().monotonic_ns() + static_cast<std::int64_t>(arguments.deadline_s * 1e9);
   }
-  for (const std::string& path : arguments.keys) {
-    MC_TRY_ASSIGN(const ByteBuffer pem, sys::read_file(sys::real_file_system(), path, kMaxKeyBytes));
-    auto key = digest::PublicKey::from_pem(as_text(pem));
-    if (!key) return fail(ErrorKind::config, "'" + path + "' is not a public key: " + key.error().message);
-    options.keys.push_back(*key);
-  }
+  MC_TRY_ASSIGN(options.keys, upload::read_key_files(sys::real_file_system(), arguments.keys));
   options.client.ca_file = arguments.ca_file;
   options.client.user_agent = "mc-push";
   options.stop_fd = in.stop.stop_fd();

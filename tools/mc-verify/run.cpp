@@ -5,11 +5,10 @@
 #include "http/client.hpp"
 #include "mc-verify/compare.hpp"
 #include "spool/recording.hpp"
+#include "upload/key_files.hpp"
 
 namespace mc::tool_verify {
 namespace {
-
-constexpr std::uint64_t kMaxKeyBytes = 64 * 1024;
 
 struct Arguments {
   std::string directory;
@@ -17,17 +16,6 @@ struct Arguments {
   std::vector<std::string> keys;
   std::string ca_file;
 };
-
-Result<std::vector<digest::PublicKey>> read_keys(const std::vector<std::string>& paths) {
-  std::vector<digest::PublicKey> keys;
-  for (const std::string& path : paths) {
-    MC_TRY_ASSIGN(const ByteBuffer pem, sys::read_file(sys::real_file_system(), path, kMaxKeyBytes));
-    auto key = digest::PublicKey::from_pem(as_text(pem));
-    if (!key) return fail(ErrorKind::config, "'" + path + "' is not a public key: " + key.error().message);
-    keys.push_back(*key);
-  }
-  return keys;
-}
 
 double recorded_seconds(const spool::LoadedManifest& loaded) {
   double seconds = 0;
@@ -102,9 +90,10 @@ Result<int> run(cli::Invocation& in) {
   }
   auto& fs = sys::real_file_system();
   spool::VerifyOptions options;
-  MC_TRY_ASSIGN(options.keys, read_keys(arguments.keys));
+  MC_TRY_ASSIGN(options.keys, upload::read_key_files(fs, arguments.keys));
   cli::Progress line(in);
-  options.progress = [&line](std::uint64_t done, std::uint64_t total) {
+  options.progress = [&](std::uint64_t done, std::uint64_t total) {
+    if (in.stop.signal_number() != 0) sys::die_by_signal(in.stop.signal_number());  // nothing to clean up
     line.show(fmt::format("{} of {}", cli::human_bytes(done), cli::human_bytes(total)));
   };
   MC_TRY_ASSIGN(spool::VerifyReport report, spool::verify_recording(fs, arguments.directory, options));
