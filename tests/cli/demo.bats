@@ -22,7 +22,7 @@ demo() {
   file=$(sed -n 's/^demo: playable file *//p' <<<"$output")
   [ "$(ffprobe -v error -count_packets -select_streams v -show_entries stream=nb_read_packets -of csv=p=0 "$file")" -eq 60 ]
   assert_equal "$(left_over "$(cat sid)")" ''
-  recording=$(sed -n 's/^demo: recording *//p' <<<"$output")
+  recording=$(sed -n 's/^demo: recording   *\//\//p' <<<"$output")
   (cd "$recording" && sha256sum --quiet -c --strict manifest && ls receipt-*)
   expect_exit 0 demo
   [ -s out/run-1/alice.mp4 ] && [ -s out/run-2/alice.mp4 ]

@@ -46,6 +46,14 @@ COMMON='--help --json --progress --quiet --verbose --version -h -q -v'
   done
 }
 
+@test "an option that may be repeated takes one value, not the arguments behind it" {
+  mkdir rec
+  for tool in mc-verify mc-push; do
+    expect_exit 66 "$tool" --key "$PWD/no-such-key" rec http://127.0.0.1:9
+    assert_output --partial no-such-key
+  done
+}
+
 @test "a stdout that is full is an error" {
   for tool in "${TOOLS[@]}"; do
     for flag in --help --version; do

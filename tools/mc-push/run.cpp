@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "base/clock.hpp"
+#include "cli/app.hpp"
 #include "mc-push/report.hpp"
 #include "upload/find_recordings.hpp"
 #include "upload/key_files.hpp"
@@ -60,7 +61,8 @@ Result<int> run(cli::Invocation& in) {
   in.app.add_option("--parallel", arguments.parallel, "files on their way at the same time")->check(CLI::Range(1, 64));
   in.app.add_option("--deadline", arguments.deadline_s, "give up with exit 75 after this many seconds")
       ->check(CLI::PositiveNumber);
-  in.app.add_option("--key", arguments.keys, "file with a public key whose receipts are believed; may be repeated");
+  in.app.add_option("--key", arguments.keys, "file with a public key whose receipts are believed; may be repeated")
+      ->allow_extra_args(false);  // what follows its value is the next argument
   in.app.add_option("--cacert", arguments.ca_file, "file with the certificates to trust, instead of the system's");
   in.add_notify_fd();
   in.parse();

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/app.hpp"
 #include "http/client.hpp"
 #include "mc-verify/compare.hpp"
 #include "spool/recording.hpp"
@@ -79,7 +80,8 @@ Result<int> run(cli::Invocation& in) {
   Arguments arguments;
   in.app.add_option("DIR", arguments.directory, "a recording")->required();
   in.app.add_option("URL", arguments.url, "a server that should hold the same: http://host:port or https://host");
-  in.app.add_option("--key", arguments.keys, "file with a public key that receipts must be signed by; may be repeated");
+  in.app.add_option("--key", arguments.keys, "file with a public key that receipts must be signed by; may be repeated")
+      ->allow_extra_args(false);  // what follows its value is the next argument
   in.app.add_option("--cacert", arguments.ca_file, "file with the certificates to trust, instead of the system's");
   in.parse();
 
