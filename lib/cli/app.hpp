@@ -20,6 +20,7 @@
 #include "base/error.hpp"
 #include "base/json.hpp"
 #include "base/log.hpp"
+#include "cli/main.hpp"
 #include "sys/signals.hpp"
 
 namespace mc::cli {
@@ -67,9 +68,6 @@ class Invocation {
   ProgressMode progress_ = ProgressMode::automatic;
   int notify_fd_ = -1;
 };
-
-using Run = Result<int> (*)(Invocation&);
-int run_main(const char* tool, const char* description, int argc, char** argv, Run run);
 
 // A line on stderr that is drawn again at most ten times a second, and wiped when the object dies.
 class Progress {

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <optional>
 
+#include "cli/app.hpp"
 #include "join/copy.hpp"
 #include "join/download.hpp"
 #include "join/output.hpp"

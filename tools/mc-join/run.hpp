@@ -1,7 +1,7 @@
 // mc-join: one .mp4 or .m4a out of a recording (mc-join(1)).
 #pragma once
 
-#include "cli/app.hpp"
+#include "cli/main.hpp"
 
 namespace mc::tool_join {
 

@@ -11,6 +11,7 @@
 
 #include "base/clock.hpp"
 #include "base/units.hpp"
+#include "cli/app.hpp"
 #include "media/fragmenter.hpp"
 #include "media/source.hpp"
 #include "sys/fd.hpp"

@@ -1,7 +1,7 @@
 // mc-mux: any container on stdin, fragmented MP4 on stdout (mc-mux(1)).
 #pragma once
 
-#include "cli/app.hpp"
+#include "cli/main.hpp"
 
 namespace mc::tool_mux {
 

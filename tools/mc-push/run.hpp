@@ -1,7 +1,7 @@
 // mc-push: upload with the receipt as the only success. mc-push(1) is the contract.
 #pragma once
 
-#include "cli/app.hpp"
+#include "cli/main.hpp"
 
 namespace mc::tool_push {
 

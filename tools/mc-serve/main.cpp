@@ -1,4 +1,3 @@
-#include "cli/app.hpp"
 #include "mc-serve/run.hpp"
 
 int main(int argc, char** argv) {

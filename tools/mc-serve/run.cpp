@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/app.hpp"
 #include "server/key_file.hpp"
 #include "server/server.hpp"
 #include "store/open_store.hpp"

@@ -1,7 +1,7 @@
 // mc-serve: the server of mc-protocol(7) on a store. See mc-serve(1).
 #pragma once
 
-#include "cli/app.hpp"
+#include "cli/main.hpp"
 
 namespace mc::tool_serve {
 

@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "base/clock.hpp"
+#include "cli/app.hpp"
 #include "mc-spool/write.hpp"
 #include "spool/recording.hpp"
 #include "spool/recovery.hpp"

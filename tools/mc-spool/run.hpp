@@ -1,7 +1,7 @@
 // mc-spool: write, close, list, recover (mc-spool(1)).
 #pragma once
 
-#include "cli/app.hpp"
+#include "cli/main.hpp"
 
 namespace mc::tool_spool {
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/clock.hpp"
+#include "cli/app.hpp"
 #include "mc-spool/event_sink.hpp"
 #include "mp4/stream_parser.hpp"
 #include "spool/recorder.hpp"

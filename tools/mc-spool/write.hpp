@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "cli/app.hpp"
+#include "cli/main.hpp"
 
 namespace mc::tool_spool {
 

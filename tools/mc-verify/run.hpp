@@ -1,7 +1,7 @@
 // mc-verify: a verdict about a recording. mc-verify(1) is the contract.
 #pragma once
 
-#include "cli/app.hpp"
+#include "cli/main.hpp"
 
 namespace mc::tool_verify {
 
