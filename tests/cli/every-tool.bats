@@ -10,7 +10,7 @@ COMMON='--help --json --progress --quiet --verbose --version -h -q -v'
     [ ! -s err ] || fail "$tool --help wrote on stderr: $(cat err)"
     grep -q -- "$tool" out || fail "$tool --help does not name it"
     grep -q -- '--version' out || fail "$tool --help lists no options"
-    run grep -nP '[^\x20-\x7e]|ENUM:|->' out
+    run grep -anP '[^\x20-\x7e]|ENUM:|->' out
     [ "$status" -eq 1 ] || fail "$tool --help is not for people: $output"
   done
 }
@@ -59,7 +59,7 @@ COMMON='--help --json --progress --quiet --verbose --version -h -q -v'
     for flag in --help --version; do
       run -73 bash -c '"$0" "$1" >/dev/full' "$tool" "$flag"
       assert_output --partial "$tool: error: "
-      assert_output --partial 'No space left'
+      assert_output --partial 'no space left'
     done
   done
 }
