@@ -129,6 +129,7 @@ flip() {
   run --separate-stderr mc-verify --key server.pem "$RECORDING"
   assert_success
   assert_output --partial 'receipt of key'
+  mc-verify --key other.pem --key server.pem "$RECORDING" "$SERVER_URL"
   run -1 --separate-stderr mc-verify --key other.pem "$RECORDING"
   assert_line --regexp '^receipt-[0-9a-f]+: untrusted: '
   receipt=$(cd "$RECORDING" && echo receipt-*)
