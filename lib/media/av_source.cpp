@@ -7,7 +7,9 @@
 #include <limits>
 
 #include "base/units.hpp"
+#include "media/av_codec.hpp"
 #include "media/av_error.hpp"
+#include "media/av_ptr.hpp"
 #include "media/parameters.hpp"
 
 extern "C" {
@@ -22,24 +24,6 @@ constexpr int kIoBytes = 256 << 10;
 constexpr std::int64_t kProbeBytes = 64 << 10;
 // How far to look for streams in containers that do not list them at their beginning.
 constexpr std::size_t kLookAheadPackets = 32;
-
-struct FreePacket {
-  void operator()(AVPacket* packet) const { av_packet_free(&packet); }
-};
-using PacketPtr = std::unique_ptr<AVPacket, FreePacket>;
-
-std::optional<mp4::Codec> codec_of(AVCodecID id) {
-  switch (id) {
-    case AV_CODEC_ID_H264: return mp4::Codec::h264;
-    case AV_CODEC_ID_HEVC: return mp4::Codec::hevc;
-    case AV_CODEC_ID_AV1: return mp4::Codec::av1;
-    case AV_CODEC_ID_VP9: return mp4::Codec::vp9;
-    case AV_CODEC_ID_AAC: return mp4::Codec::aac;
-    case AV_CODEC_ID_OPUS: return mp4::Codec::opus;
-    case AV_CODEC_ID_FLAC: return mp4::Codec::flac;
-    default: return std::nullopt;
-  }
-}
 
 template <class T>
 T narrow(int value) {

@@ -5,40 +5,19 @@
 #include <memory>
 #include <utility>
 
+#include "media/av_codec.hpp"
+#include "media/av_ptr.hpp"
+
 extern "C" {
-#include <libavcodec/avcodec.h>
 #include <libavutil/mem.h>
 }
 
 namespace mc::media {
 namespace {
 
-struct FreeContext {
-  void operator()(AVCodecContext* context) const { avcodec_free_context(&context); }
-};
-struct FreePacket {
-  void operator()(AVPacket* packet) const { av_packet_free(&packet); }
-};
-struct CloseParser {
-  void operator()(AVCodecParserContext* parser) const { av_parser_close(parser); }
-};
-
-AVCodecID codec_id(mp4::Codec codec) {
-  switch (codec) {
-    case mp4::Codec::h264: return AV_CODEC_ID_H264;
-    case mp4::Codec::hevc: return AV_CODEC_ID_HEVC;
-    case mp4::Codec::av1: return AV_CODEC_ID_AV1;
-    case mp4::Codec::vp9: return AV_CODEC_ID_VP9;
-    case mp4::Codec::aac: return AV_CODEC_ID_AAC;
-    case mp4::Codec::opus: return AV_CODEC_ID_OPUS;
-    case mp4::Codec::flac: return AV_CODEC_ID_FLAC;
-  }
-  return AV_CODEC_ID_NONE;
-}
-
-std::unique_ptr<AVCodecContext, FreeContext> make_context(const mp4::CodecParameters& parameters) {
+CodecPtr make_context(const mp4::CodecParameters& parameters) {
   const AVCodec* decoder = avcodec_find_decoder(codec_id(parameters.codec));
-  std::unique_ptr<AVCodecContext, FreeContext> context(avcodec_alloc_context3(decoder));
+  CodecPtr context(avcodec_alloc_context3(decoder));
   if (!context || decoder == nullptr) return nullptr;
   context->thread_count = 1;
   if (const ByteBuffer& extradata = parameters.extradata; !extradata.empty()) {
@@ -77,7 +56,7 @@ void read_streaminfo(mp4::CodecParameters& parameters) {
 
 void read_picture_size(mp4::CodecParameters& parameters, ByteView packet) {
   const auto context = make_context(parameters);
-  const std::unique_ptr<AVCodecParserContext, CloseParser> parser(av_parser_init(codec_id(parameters.codec)));
+  const ParserPtr parser(av_parser_init(codec_id(parameters.codec)));
   if (!context || !parser) return;
   parser->flags |= PARSER_FLAG_COMPLETE_FRAMES;
   ByteBuffer padded(packet.begin(), packet.end());
@@ -97,7 +76,7 @@ void read_picture_size(mp4::CodecParameters& parameters, ByteView packet) {
 // slice; one key frame is soon decoded.
 void read_picture_timing(Stream& stream, ByteView key_frame) {
   const auto context = make_context(*stream.parameters);
-  const std::unique_ptr<AVPacket, FreePacket> packet(av_packet_alloc());
+  const PacketPtr packet(av_packet_alloc());
   if (!context || !packet || avcodec_open2(context.get(), context->codec, nullptr) < 0) return;
   if (av_new_packet(packet.get(), static_cast<int>(key_frame.size())) < 0) return;
   std::memcpy(packet->data, key_frame.data(), key_frame.size());

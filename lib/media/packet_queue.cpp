@@ -1,0 +1,65 @@
+#include "media/packet_queue.hpp"
+
+#include <utility>
+
+namespace mc::media {
+
+std::optional<PacketQueue::Loss> PacketQueue::push(QueuedPacket& packet) {
+  const std::lock_guard lock(mutex_);
+  Loss& loss = losses_[packet.stream];
+  const bool full = bytes_ + packet.data.size() > limit_bytes_;
+  // Pictures that lean on a dropped one cannot be shown.
+  const bool orphan = loss.packets > 0 && packet.picture && !packet.key;
+  if (full || orphan) {
+    if (loss.packets++ == 0) loss.from = packet.pts;
+    ++dropped_;
+    return std::nullopt;
+  }
+  if (loss.packets > 0) return std::exchange(loss, {});
+  bytes_ += packet.data.size();
+  packets_.push_back(std::move(packet));
+  filled_.notify_one();
+  return std::nullopt;
+}
+
+void PacketQueue::push_always(QueuedPacket packet) {
+  const std::lock_guard lock(mutex_);
+  bytes_ += packet.data.size();
+  packets_.push_back(std::move(packet));
+  filled_.notify_one();
+}
+
+std::optional<QueuedPacket> PacketQueue::pop() {
+  std::unique_lock lock(mutex_);
+  filled_.wait(lock, [this] { return closed_ || !packets_.empty(); });
+  if (packets_.empty()) return std::nullopt;
+  QueuedPacket packet = std::move(packets_.front());
+  packets_.pop_front();
+  bytes_ -= packet.data.size();
+  emptied_.notify_all();
+  return packet;
+}
+
+void PacketQueue::wait_for_room() {
+  std::unique_lock lock(mutex_);
+  emptied_.wait(lock, [this] { return closed_ || bytes_ <= limit_bytes_ / 2; });
+}
+
+void PacketQueue::close() {
+  const std::lock_guard lock(mutex_);
+  closed_ = true;
+  emptied_.notify_all();
+  filled_.notify_all();
+}
+
+std::uint64_t PacketQueue::dropped() const {
+  const std::lock_guard lock(mutex_);
+  return dropped_;
+}
+
+std::uint64_t PacketQueue::bytes() const {
+  const std::lock_guard lock(mutex_);
+  return bytes_;
+}
+
+}  // namespace mc::media

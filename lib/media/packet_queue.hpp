@@ -1,0 +1,61 @@
+// Encoded packets on their way from the capture threads to the writer, bounded in bytes. Capture never waits for it:
+// when the writer is too slow, packets are dropped, whole groups of pictures at a time, and the loss is told by an
+// event in front of the next packet of the stream.
+//
+// Safe from any thread.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "media/stream.hpp"
+
+namespace mc::media {
+
+struct QueuedPacket {
+  std::uint32_t stream = 0;
+  std::int64_t pts = 0;
+  bool key = false;
+  bool picture = false;
+  ByteBuffer data;
+};
+
+class PacketQueue {
+ public:
+  PacketQueue(std::uint64_t limit_bytes, std::size_t streams) : limit_bytes_(limit_bytes), losses_(streams) {}
+
+  struct Loss {
+    std::uint64_t packets = 0;  // 0: none
+    std::int64_t from = 0;      // pts of the first
+  };
+  // Takes the packet or drops it. The answer: what was dropped in front of this one, when this one was taken and
+  // something was. Then the packet has *not* been queued: tell the loss first and push it again.
+  std::optional<Loss> push(QueuedPacket& packet);
+  // Past the limit too: events are small and must not be lost.
+  void push_always(QueuedPacket packet);
+  // For sources that can wait (not devices): until half of the room is free, or the queue is closed.
+  void wait_for_room();
+  // The next packet; nothing when the queue is closed and empty. Waits.
+  std::optional<QueuedPacket> pop();
+  void close();
+
+  std::uint64_t dropped() const;
+  std::uint64_t bytes() const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::condition_variable filled_;
+  std::condition_variable emptied_;
+  std::deque<QueuedPacket> packets_;
+  std::uint64_t limit_bytes_;
+  std::uint64_t bytes_ = 0;
+  std::uint64_t dropped_ = 0;
+  std::vector<Loss> losses_;  // open ones, by stream
+  bool closed_ = false;
+};
+
+}  // namespace mc::media

@@ -1,0 +1,150 @@
+#include "media/sound_lane.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "media/encoder.hpp"
+
+extern "C" {
+#include <libavutil/channel_layout.h>
+#include <libavutil/mathematics.h>
+#include <libavutil/samplefmt.h>
+}
+
+namespace mc::media {
+namespace {
+
+constexpr std::int64_t kDriftEverySeconds = 60;
+
+std::string layout_name(const AVChannelLayout& layout) {
+  AVChannelLayout named{};
+  // A device says how many channels there are, seldom which.
+  if (layout.order == AV_CHANNEL_ORDER_UNSPEC) {
+    av_channel_layout_default(&named, layout.nb_channels);
+  } else {
+    av_channel_layout_copy(&named, &layout);
+  }
+  char text[128] = {};
+  av_channel_layout_describe(&named, text, sizeof text);
+  av_channel_layout_uninit(&named);
+  return text;
+}
+
+// Drops the first `count` samples.
+void skip_front(AVFrame& frame, int count) {
+  const auto format = static_cast<AVSampleFormat>(frame.format);
+  const bool planar = av_sample_fmt_is_planar(format) != 0;
+  const int planes = planar ? frame.ch_layout.nb_channels : 1;
+  const int bytes = count * av_get_bytes_per_sample(format) * (planar ? 1 : frame.ch_layout.nb_channels);
+  for (int i = 0; i < planes; ++i) {
+    frame.extended_data[i] += bytes;
+    if (i < AV_NUM_DATA_POINTERS && frame.extended_data != frame.data) frame.data[i] += bytes;
+  }
+  frame.nb_samples -= count;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Lane>> SoundLane::open(const AVStream& stream, const DeviceSpec& device,
+                                              const CaptureOptions& options) {
+  std::unique_ptr<SoundLane> lane(new SoundLane(stream, device, options));
+  const AVCodecParameters& input = *stream.codecpar;
+  MC_TRY_ASSIGN(lane->encoder_, open_sound_encoder(options, input.sample_rate, input.ch_layout.nb_channels));
+  lane->stream_ = stream_of(*lane->encoder_);
+  lane->clock_.emplace(device.is_live() ? ClockKind::device : ClockKind::samples,
+                       static_cast<std::uint32_t>(lane->encoder_->sample_rate));
+  lane->converted_.reset(av_frame_alloc());
+  return lane;
+}
+
+std::int64_t SoundLane::ticks_of(std::int64_t encoder_pts) { return clock_->at(encoder_pts); }
+
+bool SoundLane::trim(AVFrame& frame, std::int64_t& ticks) {
+  const std::int64_t zero = t0_ticks();
+  const auto to_input = [this](std::int64_t n) { return av_rescale(n, input_rate_, timescale_); };
+  if (ticks < zero) {
+    const std::int64_t early = std::min<std::int64_t>(to_input(zero - ticks), frame.nb_samples);
+    skip_front(frame, static_cast<int>(early));
+    ticks = zero;
+  }
+  if (duration_ns_) {
+    const std::int64_t end = zero + rescale(*duration_ns_, kNanosecondsPerSecond, timescale_);
+    const std::int64_t left = std::max<std::int64_t>(to_input(end - ticks), 0);
+    if (left <= frame.nb_samples) {
+      frame.nb_samples = static_cast<int>(left);
+      done_ = true;
+    }
+  }
+  return frame.nb_samples > 0;
+}
+
+Status SoundLane::take(AVFrame* frame) {
+  if (frame == nullptr) {
+    if (!filters_) return {};
+    MC_TRY(filters_->push(nullptr));
+    return drain();
+  }
+  if (!filters_ || frame->sample_rate != input_rate_) {
+    // A microphone that changes its format is converted; samples still in the old converter come first.
+    if (filters_) {
+      MC_TRY(filters_->push(nullptr));
+      MC_TRY(drain());
+    }
+    MC_TRY(build_filters(*frame));
+  }
+  const std::int64_t input_pts = frame->best_effort_timestamp;
+  if (input_pts == AV_NOPTS_VALUE && !live_) return {};
+  std::int64_t ticks = ticks_at(input_pts, timescale_);
+  if (!trim(*frame, ticks)) return {};
+  const std::int64_t position = av_rescale(taken_, timescale_, input_rate_);
+  const std::int64_t missing = clock_->measure(position, ticks);
+  if (missing > 0 && live_) tell_gap("device-overrun", ticks - missing, ticks, 0);
+  tell_drift(ticks);
+  frame->pts = taken_;
+  taken_ += frame->nb_samples;
+  MC_TRY(filters_->push(frame));
+  return drain();
+}
+
+void SoundLane::tell_drift(std::int64_t ticks) {
+  if (!live_ || ticks < next_drift_ticks_) return;
+  const bool first = next_drift_ticks_ == 0;
+  next_drift_ticks_ = ticks + kDriftEverySeconds * timescale_;
+  if (first) return;
+  json::object event;
+  event["event"] = "drift";
+  event["track"] = stream_index_ + 1;
+  event["ppm"] = clock_->drift_ppm();
+  output_.event(std::move(event), rescale(ticks, timescale_, kNanosecondsPerSecond));
+}
+
+Status SoundLane::drain() {
+  for (;;) {
+    MC_TRY_ASSIGN(const bool came, filters_->pull(converted_.get()));
+    if (!came) return {};
+    converted_->pts = sent_;
+    sent_ += converted_->nb_samples;
+    const Status encoded = encode(converted_.get());
+    av_frame_unref(converted_.get());
+    MC_TRY(encoded);
+  }
+}
+
+Status SoundLane::build_filters(const AVFrame& frame) {
+  // Positions are counted anew at another rate.
+  if (input_rate_ > 0) taken_ = av_rescale(taken_, frame.sample_rate, input_rate_);
+  input_rate_ = frame.sample_rate;
+  const char* from = av_get_sample_fmt_name(static_cast<AVSampleFormat>(frame.format));
+  const std::string input =
+      fmt::format("time_base=1/{0}:sample_rate={0}:sample_fmt={1}:channel_layout={2}", frame.sample_rate,
+                  from != nullptr ? from : "none", layout_name(frame.ch_layout));
+  const std::string chain = fmt::format("aformat=sample_fmts={}:sample_rates={}:channel_layouts={}",
+                                        av_get_sample_fmt_name(encoder_->sample_fmt), encoder_->sample_rate,
+                                        layout_name(encoder_->ch_layout));
+  MC_TRY_ASSIGN(filters_, FilterChain::open(AVMEDIA_TYPE_AUDIO, input, chain));
+  if (encoder_->frame_size > 0) filters_->set_frame_size(encoder_->frame_size);
+  return {};
+}
+
+}  // namespace mc::media

@@ -1,0 +1,35 @@
+// The sound of a capture. Internal to this module; see lane.hpp.
+#pragma once
+
+#include "media/filter_chain.hpp"
+#include "media/lane.hpp"
+
+namespace mc::media {
+
+class SoundLane : public Lane {
+ public:
+  static Result<std::unique_ptr<Lane>> open(const AVStream& stream, const DeviceSpec& device,
+                                            const CaptureOptions& options);
+
+ protected:
+  using Lane::Lane;
+  Status take(AVFrame* frame) override;
+  std::int64_t ticks_of(std::int64_t encoder_pts) override;
+
+ private:
+  Status build_filters(const AVFrame& frame);
+  Status drain();  // the converter's frames into the encoder
+  // Cuts what lies before t0 and behind the duration off; false: nothing is left.
+  bool trim(AVFrame& frame, std::int64_t& ticks);
+  void tell_drift(std::int64_t ticks);
+
+  std::optional<FilterChain> filters_;
+  FramePtr converted_;
+  std::optional<SoundClock> clock_;
+  int input_rate_ = 0;
+  std::int64_t taken_ = 0;  // samples, at the input's rate
+  std::int64_t sent_ = 0;   // samples, at the encoder's
+  std::int64_t next_drift_ticks_ = 0;
+};
+
+}  // namespace mc::media

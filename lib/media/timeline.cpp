@@ -1,0 +1,37 @@
+#include "media/timeline.hpp"
+
+#include <sys/timex.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+namespace mc::media {
+
+Timeline::Timeline(const Clock& clock) : clock_(clock) {
+  // The shortest of a few readings: the process may lose the processor in between.
+  std::int64_t shortest_ns = -1;
+  for (int i = 0; i < 5; ++i) {
+    const std::int64_t before = clock.monotonic_ns();
+    const std::int64_t wall = clock.wall_ns();
+    const std::int64_t took = clock.monotonic_ns() - before;
+    if (shortest_ns >= 0 && took >= shortest_ns) continue;
+    shortest_ns = took;
+    anchor_wall_ns_ = wall;
+    anchor_monotonic_ns_ = before + took / 2;
+  }
+  bound_us_ = shortest_ns / 2000 + 1;
+  timex kernel{};
+  if (::adjtimex(&kernel) >= 0) bound_us_ += kernel.maxerror;
+  t0_ns_ = anchor_wall_ns_;
+}
+
+std::int64_t Timeline::from_device_us(std::int64_t device_us) const {
+  constexpr std::int64_t kPlausibleUs = 10'000'000;
+  const std::int64_t monotonic = clock_.monotonic_ns();
+  if (std::abs(monotonic / 1000 - device_us) < kPlausibleUs) return from_monotonic(device_us * 1000);
+  const std::int64_t wall = clock_.wall_ns();
+  if (std::abs(wall / 1000 - device_us) < kPlausibleUs) return from_monotonic(monotonic + device_us * 1000 - wall);
+  return from_monotonic(monotonic);
+}
+
+}  // namespace mc::media

@@ -1,0 +1,43 @@
+// The capture's one clock: Unix-epoch time that was read once and is carried on by CLOCK_MONOTONIC, so that no step of
+// the wall clock reaches a time stamp; and t0, the recording's zero on it.
+#pragma once
+
+#include <cstdint>
+
+#include "base/clock.hpp"
+#include "base/units.hpp"
+
+namespace mc::media {
+
+class Timeline {
+ public:
+  // Reads both clocks. `bound_us()` is how far the wall clock may be off by the kernel's own account (adjtimex(2)), and
+  // the time that reading took.
+  explicit Timeline(const Clock& clock);
+
+  std::int64_t now_ns() const { return from_monotonic(clock_.monotonic_ns()); }
+  std::int64_t from_monotonic(std::int64_t monotonic_ns) const {
+    return anchor_wall_ns_ + monotonic_ns - anchor_monotonic_ns_;
+  }
+  std::int64_t bound_us() const { return bound_us_; }
+  // Where the system's wall clock is now against this one: it has been stepped or slewed by so much.
+  std::int64_t wall_offset_ns() const { return clock_.wall_ns() - now_ns(); }
+
+  void set_t0(std::int64_t ns) { t0_ns_ = ns; }
+  std::int64_t t0_ns() const { return t0_ns_; }
+  // t0 in ticks of a stream, rounded; t0 + n ticks is its n-th tick.
+  std::int64_t t0_ticks(std::uint32_t timescale) const { return rescale(t0_ns_, kNanosecondsPerSecond, timescale); }
+
+  // A device's own time stamp, in microseconds of CLOCK_MONOTONIC or of the wall clock (devices differ), on this
+  // timeline. One that is neither (none at all, or nonsense) is now.
+  std::int64_t from_device_us(std::int64_t device_us) const;
+
+ private:
+  const Clock& clock_;
+  std::int64_t anchor_wall_ns_ = 0;
+  std::int64_t anchor_monotonic_ns_ = 0;
+  std::int64_t bound_us_ = 0;
+  std::int64_t t0_ns_ = 0;
+};
+
+}  // namespace mc::media

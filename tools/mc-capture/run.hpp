@@ -1,0 +1,10 @@
+// mc-capture: devices, or a file that plays one, to NUT on stdout (mc-capture(1)).
+#pragma once
+
+#include "cli/app.hpp"
+
+namespace mc::tool_capture {
+
+Result<int> run(cli::Invocation& in);
+
+}  // namespace mc::tool_capture
