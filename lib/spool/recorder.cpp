@@ -68,20 +68,22 @@ std::int64_t to_ns(std::uint64_t ticks, std::uint32_t timescale) {
 
 }  // namespace
 
-Recorder::Recorder(sys::FileSystem& fs, std::string directory, RecorderOptions options, sys::FileLock lock)
-    : fs_(&fs), directory_(std::move(directory)), options_(std::move(options)), lock_(std::move(lock)) {}
+Recorder::Recorder(sys::FileSystem& fs, std::string directory, RecorderOptions options)
+    : fs_(&fs), directory_(std::move(directory)), options_(std::move(options)) {}
 
-Result<Recorder> Recorder::open(sys::FileSystem& fs, const std::string& directory, RecorderOptions options) {
+Result<Recorder> Recorder::open(sys::FileSystem& fs, const std::string& directory, RecorderOptions options,
+                                Locking locking) {
   MC_TRY(sys::make_directories(fs, directory));
-  auto lock = sys::FileLock::acquire(sys::join_path(directory, kLockName));
-  if (!lock) {
-    if (lock.error().sys_errno == EWOULDBLOCK) {
+  Recorder recorder(fs, directory, std::move(options));
+  if (locking == Locking::kernel) {
+    auto lock = sys::FileLock::acquire(sys::join_path(directory, kLockName));
+    if (!lock && lock.error().sys_errno == EWOULDBLOCK) {
       return fail(Error{ErrorKind::unavailable, "'" + directory + "' is being recorded by another process", EWOULDBLOCK,
                         "one writer at a time; choose another directory"});
     }
-    return fail(std::move(lock).error());
+    if (!lock) return fail(std::move(lock).error());
+    recorder.lock_.emplace(std::move(*lock));
   }
-  Recorder recorder(fs, directory, std::move(options), std::move(*lock));
   MC_TRY_ASSIGN(recorder.state_, recover_recording(fs, directory, recorder.options_.log));
   if (recorder.state_.closed) {
     return fail(Error{ErrorKind::refused, "'" + directory + "' is closed: nothing can be added", 0,

@@ -55,11 +55,15 @@ enum class EndOfStream : std::uint8_t {
   stopped,  // we were told to stop reading
 };
 
+// `none` is for a file system that the kernel knows nothing of.
+enum class Locking : std::uint8_t { kernel, none };
+
 class Recorder {
  public:
   // Makes the directory when absent. Kinds: unavailable (another writer holds it), damaged (what is there cannot be
   // continued), refused (the recording is closed), and those of the file system.
-  static Result<Recorder> open(sys::FileSystem& fs, const std::string& directory, RecorderOptions options);
+  static Result<Recorder> open(sys::FileSystem& fs, const std::string& directory, RecorderOptions options,
+                               Locking locking = Locking::kernel);
 
   void begin_stream();
   Status take(mp4::Item item);
@@ -85,7 +89,7 @@ class Recorder {
     NextFrames next;               // filled while the chunk waits to be built
   };
 
-  Recorder(sys::FileSystem& fs, std::string directory, RecorderOptions options, sys::FileLock lock);
+  Recorder(sys::FileSystem& fs, std::string directory, RecorderOptions options);
 
   Status take_init(const mp4::InitItem& item);
   Status take_event(const mp4::Event& event);
@@ -103,7 +107,7 @@ class Recorder {
   sys::FileSystem* fs_;
   std::string directory_;
   RecorderOptions options_;
-  sys::FileLock lock_;
+  std::optional<sys::FileLock> lock_;
 
   RecordingState state_;     // what the directory holds: numbers, init, ends of tracks, t0
   mp4::Movie stream_movie_;  // of the input, before merging
