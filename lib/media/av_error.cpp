@@ -2,7 +2,6 @@
 
 #include <cerrno>
 #include <cstdarg>
-#include <cstdio>
 #include <mutex>
 #include <string>
 
@@ -22,13 +21,13 @@ Log& log_target() {
 
 void forward(void* context, int level, const char* format, va_list arguments) {
   if (level > AV_LOG_WARNING) return;
-  char text[512];
-  const int n = std::vsnprintf(text, sizeof text, format, arguments);
-  std::string line(text, n < 0 ? 0 : std::min<std::size_t>(static_cast<std::size_t>(n), sizeof text - 1));
+  char text[512] = {};
+  int print_prefix = 1;
+  // Knows how to name the context, also one that is only half made.
+  if (av_log_format_line2(context, level, format, arguments, text, sizeof text, &print_prefix) <= 0) return;
+  std::string line(text);
   while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.pop_back();
   if (line.empty()) return;
-  const AVClass* const* av_class = static_cast<const AVClass* const*>(context);
-  if (av_class != nullptr && *av_class != nullptr) line.insert(0, std::string((*av_class)->item_name(context)) + ": ");
   const std::lock_guard lock(log_mutex);
   if (log_target()) log_target()(LogLevel::debug, line);
 }

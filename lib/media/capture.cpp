@@ -48,7 +48,7 @@ struct Capture::Shared {
   std::int64_t start_ns = 0;
   std::int64_t next_clock_ns = 0;
 
-  Status add_input(const DeviceSpec& device, bool picture, bool sound);
+  Status add_input(const DeviceSpec& device, Want picture, Want sound);
   void attach();
   Tags tags() const;
   void start_threads(const std::shared_ptr<Shared>& self, int out_fd);
@@ -62,7 +62,7 @@ struct Capture::Shared {
   std::string lost_devices() const;
 };
 
-Status Capture::Shared::add_input(const DeviceSpec& device, bool picture, bool sound) {
+Status Capture::Shared::add_input(const DeviceSpec& device, Want picture, Want sound) {
   auto running = std::make_unique<Running>();
   MC_TRY_ASSIGN(running->input, CaptureInput::open(device, picture, sound, options));
   inputs.push_back(std::move(running));
@@ -76,8 +76,9 @@ Result<std::unique_ptr<Capture>> Capture::open(const CaptureOptions& options) {
   const auto& audio = options.audio;
   // One file for both is read once. A file that is only named for its picture gives its sound too, as a camera would.
   const bool one_file = video && video->backend == Backend::file && (!audio || audio->text == video->text);
-  if (video) MC_TRY(shared->add_input(*video, true, one_file));
-  if (audio && !one_file) MC_TRY(shared->add_input(*audio, false, true));
+  const Want sound_too = !one_file ? Want::no : audio ? Want::required : Want::if_present;
+  if (video) MC_TRY(shared->add_input(*video, Want::required, sound_too));
+  if (audio && !one_file) MC_TRY(shared->add_input(*audio, Want::no, Want::required));
   if (shared->inputs.empty()) return fail(ErrorKind::usage, "neither picture nor sound to capture");
   shared->attach();
   return std::unique_ptr<Capture>(new Capture(std::move(shared)));

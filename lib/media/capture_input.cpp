@@ -96,23 +96,23 @@ void CaptureControl::leave(std::size_t index) {
 CaptureInput::CaptureInput(DeviceSpec device, const CaptureOptions& options)
     : device_(std::move(device)), pace_(options.pace), clock_(*options.clock) {}
 
-Result<std::unique_ptr<CaptureInput>> CaptureInput::open(const DeviceSpec& device, bool picture, bool sound,
+Result<std::unique_ptr<CaptureInput>> CaptureInput::open(const DeviceSpec& device, Want picture, Want sound,
                                                          const CaptureOptions& options) {
   std::unique_ptr<CaptureInput> input(new CaptureInput(device, options));
   MC_TRY(input->open_format(options));
   for (const AVMediaType type : {AVMEDIA_TYPE_VIDEO, AVMEDIA_TYPE_AUDIO}) {
-    if (type == AVMEDIA_TYPE_VIDEO ? !picture : !sound) continue;
+    const Want want = type == AVMEDIA_TYPE_VIDEO ? picture : sound;
+    if (want == Want::no) continue;
     const int index = av_find_best_stream(input->format_.get(), type, -1, -1, nullptr, 0);
-    if (index < 0) continue;
+    if (index < 0 || (input->format_->streams[index]->disposition & AV_DISPOSITION_ATTACHED_PIC) != 0) {
+      if (want == Want::if_present) continue;
+      return fail(ErrorKind::not_found,
+                  std::string(type == AVMEDIA_TYPE_VIDEO ? "no picture" : "no sound") + " in '" + device.text + "'");
+    }
     const AVStream& stream = *input->format_->streams[index];
-    if ((stream.disposition & AV_DISPOSITION_ATTACHED_PIC) != 0) continue;
     MC_TRY_ASSIGN(auto lane, Lane::open(stream, device, options));
     lane->set_origin_us(input->origin_us_);
     input->lanes_.push_back(std::move(lane));
-  }
-  if (input->lanes_.empty()) {
-    const char* what = picture && sound ? "neither picture nor sound" : picture ? "no picture" : "no sound";
-    return fail(ErrorKind::not_found, std::string(what) + " in '" + device.text + "'");
   }
   for (unsigned i = 0; i < input->format_->nb_streams; ++i) {
     const bool used = std::any_of(input->lanes_.begin(), input->lanes_.end(),

@@ -38,12 +38,13 @@ class CaptureControl {
   std::vector<std::int64_t> positions_ns_;
 };
 
+enum class Want : std::uint8_t { no, if_present, required };
+
 class CaptureInput {
  public:
-  // Wants `picture` and `sound` of `device`; what a file does not have of the two is not an error when the other is
-  // there (a device has exactly one). Kinds: not_found (no such device or file), permission, usage (a graph that
-  // cannot be understood), config (its encoder), damaged.
-  static Result<std::unique_ptr<CaptureInput>> open(const DeviceSpec& device, bool picture, bool sound,
+  // What is `required` and not there is an error; what is wanted `if_present` is not. Kinds: not_found (no such device
+  // or file), permission, usage (a graph that cannot be understood), config (its encoder), damaged.
+  static Result<std::unique_ptr<CaptureInput>> open(const DeviceSpec& device, Want picture, Want sound,
                                                     const CaptureOptions& options);
 
   const DeviceSpec& device() const { return device_; }

@@ -36,9 +36,10 @@ void set_option(AVCodecContext& encoder, const char* name, const std::string& va
 }
 
 Status open_encoder(AVCodecContext& encoder) {
+  const std::string what = std::string("cannot open the encoder '") + encoder.codec->name + "'";
   const int code = avcodec_open2(&encoder, encoder.codec, nullptr);
   if (code >= 0) return {};
-  Error error = av_error(code, std::string("cannot open the encoder '") + encoder.codec->name + "'");
+  Error error = av_error(code, what);
   // A hardware encoder without its hardware fails here in many ways; none of them is the input's or the output's fault.
   if (error.kind == ErrorKind::io || error.kind == ErrorKind::not_found || error.kind == ErrorKind::bug) {
     error.kind = ErrorKind::config;
