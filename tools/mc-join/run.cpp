@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <csignal>
 #include <optional>
 
 #include "cli/app.hpp"
@@ -36,6 +37,11 @@ Status check_output(const std::string& directory, const std::string& output) {
                     "choose another name for the joined file"});
 }
 
+void let_signals_kill() {
+  std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGTERM, SIG_DFL);
+}
+
 Result<int> join_directory(cli::Invocation& in, const Options& options, const std::string& directory) {
   const bool to_stdout = options.output == "-";
   if (!to_stdout) MC_TRY(check_output(directory, options.output));
@@ -48,6 +54,8 @@ Result<int> join_directory(cli::Invocation& in, const Options& options, const st
   }
 
   MC_TRY_ASSIGN(join::Output output, join::Output::open(options.output));
+  // A pipe that nobody reads holds a write for ever. There is nothing to take back then: the signal may kill.
+  if (!output.is_staged() && !join::is_url(options.recording)) let_signals_kill();
   MC_TRY(output.reserve(plan.size_bytes));
   {
     cli::Progress line(in);
