@@ -36,7 +36,7 @@ Result<std::size_t> ByteInput::read(std::span<std::uint8_t> into) {
     MC_TRY_ASSIGN(const bool ready, wait(timeout_ms));
     if (at_end_) return std::size_t{0};
     if (!ready) continue;
-    MC_TRY_ASSIGN(const std::size_t n, sys::read_some(fd_, into, -1, "cannot read " + what_));
+    MC_TRY_ASSIGN(const std::size_t n, sys::read_some(fd_, into, -1, what_));
     at_end_ = n == 0;
     return n;
   }

@@ -112,12 +112,12 @@ Tags Capture::Shared::tags() const {
 void Capture::Shared::start_threads(const std::shared_ptr<Shared>& self, int out_fd) {
   writer = std::thread([self, out_fd] {
     NutWriter nut(self->streams, self->tags());
-    Status status = sys::write_all(out_fd, nut.header(), "cannot write to stdout");
+    Status status = sys::write_all(out_fd, nut.header(), "stdout");
     while (status) {
       const auto packet = self->queue->pop();
       if (!packet) break;
       auto bytes = nut.packet({packet->stream, packet->pts, packet->key, packet->data});
-      status = bytes ? sys::write_all(out_fd, *bytes, "cannot write to stdout") : Status(fail(bytes.error()));
+      status = bytes ? sys::write_all(out_fd, *bytes, "stdout") : Status(fail(bytes.error()));
     }
     if (status) return;
     self->written = std::move(status);
