@@ -37,6 +37,16 @@ demo() {
   assert_line --regexp '^demo: frames +50 picture, [1-9][0-9]* sound'
 }
 
+@test "the demo records a silent film, and sound without a picture" {
+  ffmpeg -v error -f lavfi -i testsrc2=size=320x240:rate=25 -t 1 -c:v libx264 -preset ultrafast silent.mp4
+  ffmpeg -v error -f lavfi -i sine=sample_rate=48000 -t 1 -c:a aac dark.m4a
+  expect_exit 0 demo silent.mp4
+  assert_line --regexp '^demo: frames +25 picture, 0 sound'
+  expect_exit 0 demo dark.m4a
+  assert_line --regexp '^demo: frames +0 picture, [1-9][0-9]* sound'
+  assert_line --regexp '^demo: playable file .*/alice.m4a$'
+}
+
 @test "a clip that is no film is an error that says why, and leaves nothing running" {
   head -c 10000 /dev/urandom >noise.mp4
   run demo noise.mp4

@@ -53,7 +53,8 @@ void add_options(cli::Invocation& in, Options& options) {
       ->check(CLI::Range(0.001, 31'536'000.0));
   in.app.add_option("--pace", capture.pace, "real-time, or none: files and lavfi as fast as possible")
       ->transform(CLI::CheckedTransformer(
-          std::map<std::string, media::Pace>{{"real-time", media::Pace::real_time}, {"none", media::Pace::none}}));
+          std::map<std::string, media::Pace>{{"real-time", media::Pace::real_time}, {"none", media::Pace::none}}))
+      ->option_text("real-time|none");
   in.app.add_option("--recording-id", capture.recording_id, "id of the recording: 32 hexadecimal digits");
   in.app.add_option("--queue-mb", options.queue_mb, "encoded data that a slow reader may leave waiting, in megabytes")
       ->capture_default_str()

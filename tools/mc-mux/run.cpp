@@ -143,7 +143,8 @@ Result<int> run(cli::Invocation& in) {
   in.app.add_option("--t0", options.t0, "time of the recording's zero: seconds since the epoch, or RFC 3339");
   in.app.add_option("--timestamps", options.time_stamps, "given (by the packets), or arrival (for input without any)")
       ->transform(CLI::CheckedTransformer(std::map<std::string, media::TimeStamps>{
-          {"given", media::TimeStamps::given}, {"arrival", media::TimeStamps::arrival}}));
+          {"given", media::TimeStamps::given}, {"arrival", media::TimeStamps::arrival}}))
+      ->option_text("given|arrival");
   in.app.add_option("--format", options.format, "name of the input's container, instead of looking at its bytes");
   in.parse();
   if (in.json()) {
