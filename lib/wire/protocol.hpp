@@ -45,18 +45,19 @@ struct AuditFault {
   bool operator==(const AuditFault&) const = default;
 };
 struct AuditAnswer {
-  bool closed = false;              // the manifest has its `# end`
-  bool synced = false;              // everything is held; then `receipt` is set
-  std::vector<AuditFault> faults;   // the NACK: exactly what must be sent (again)
-  std::string receipt;              // the receipt file's text
+  bool closed = false;             // the manifest has its `# end`
+  bool synced = false;             // everything is held; then `receipt` is set
+  std::vector<AuditFault> faults;  // the NACK: exactly what must be sent (again)
+  std::string receipt;             // the receipt file's text
   bool operator==(const AuditAnswer&) const = default;
 };
 std::string format_audit_answer(const AuditAnswer& answer);
 Result<AuditAnswer> parse_audit_answer(std::string_view json);  // kind: protocol
 
-// RFC 9457 problem details (application/problem+json). `type` is a short word of ours, sent as "urn:maycast:problem:" + it.
+// RFC 9457 problem details (application/problem+json). `type` is a short word of ours, sent as "urn:maycast:problem:" +
+// it.
 struct Problem {
-  std::string type;    // recording-taken, conflict, digest-mismatch, no-space, bad-name, not-found, too-large, …
+  std::string type;  // recording-taken, conflict, digest-mismatch, no-space, bad-name, not-found, too-large, …
   int status = 0;
   std::string title;
   std::string detail;

@@ -30,17 +30,17 @@ struct Receipt {
   RecordingPath path;
   std::string root;
   std::string manifest_sha256;
-  std::uint64_t files = 0;   // inits and chunks, the manifest itself not counted
+  std::uint64_t files = 0;  // inits and chunks, the manifest itself not counted
   std::uint64_t chunks = 0;
-  std::uint64_t bytes = 0;   // of those files
+  std::uint64_t bytes = 0;  // of those files
   std::int64_t wall_ns = 0;
   std::string key_fingerprint;
   std::string signature_base64;
   bool operator==(const Receipt&) const = default;
 };
 
-std::string signed_part(const Receipt& receipt);     // every line before the signature's
-std::string format_receipt(const Receipt& receipt);  // signed_part + signature line
+std::string signed_part(const Receipt& receipt);       // every line before the signature's
+std::string format_receipt(const Receipt& receipt);    // signed_part + signature line
 Result<Receipt> parse_receipt(std::string_view text);  // strict: exactly these lines in this order. Kind: damaged
 
 }  // namespace mc::wire

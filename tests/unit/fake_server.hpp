@@ -32,7 +32,7 @@ struct FakeAnswer {
   int status = 200;
   std::string body = {};
   std::string content_type = "application/octet-stream";
-  std::vector<std::string> more_headers = {};                               // "Name: value"
+  std::vector<std::string> more_headers = {};                          // "Name: value"
   enum class Fate { answer, hang_up, hang, raw } fate = Fate::answer;  // raw: the body is sent as it is
 };
 
