@@ -18,7 +18,7 @@ take_recording() {
   cp -r "$BATS_FILE_TMPDIR/rec" rec
 }
 
-left_behind() { find "${1:-.}" -name '.*join*'; }
+left_behind() { find . -name '.*join*'; }
 
 @test "the index stands first, and the file plays from a pipe" {
   take_recording
