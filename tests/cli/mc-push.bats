@@ -115,7 +115,7 @@ await_event() {
   wait "$SERVER_PID" || true
   start_push "$RECORDING" "$SERVER_URL"
   await_event waiting
-  ! ls "$RECORDING"/receipt-*
+  run ! ls "$RECORDING"/receipt-*
   SERVER_LISTEN=${SERVER_URL#http://} start_server store
   wait "$PUSH_PID"
   expect_synced
@@ -127,7 +127,7 @@ await_event() {
   start_server store
   run -1 --separate-stderr mc-push "$RECORDING" "$SERVER_URL"
   [[ $stderr == *"still open"* ]]
-  ! ls "$RECORDING"/receipt-*
+  run ! ls "$RECORDING"/receipt-*
   [ -s store/studio-a/001/alice/chunk_000001.m4s ]
 }
 
@@ -205,7 +205,7 @@ await_event() {
   start_server store
   openssl genpkey -algorithm ed25519 2>/dev/null | openssl pkey -pubout -out other.pem
   run -69 mc-push --key other.pem "$RECORDING" "$SERVER_URL"
-  ! ls "$RECORDING"/receipt-*
+  run ! ls "$RECORDING"/receipt-*
   curl -sS -o server.pem "$SERVER_URL/v1/key"
   mc-push --key server.pem "$RECORDING" "$SERVER_URL"
   expect_synced
