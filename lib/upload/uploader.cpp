@@ -149,7 +149,14 @@ class Uploader {
       log_(LogLevel::error, local_fault_->message);
     }
     files_.grow_to(manifest().files.size());
-    return {};
+    return manifest().end ? sync_manifest() : Status{};
+  }
+
+  // The last line may have been read from the page cache before the recorder made it durable. A server that holds a
+  // closed manifest while a power cut leaves the guest with an open one could never be brought to agree with it.
+  Status sync_manifest() {
+    MC_TRY_ASSIGN(const auto file, fs_.open_read(sys::join_path(directory_, wire::kManifestName)));
+    return file->sync_data();
   }
 
   // ---- what to do next --------------------------------------------------------------------------------------------
