@@ -41,9 +41,7 @@ Status open_encoder(AVCodecContext& encoder) {
   if (code >= 0) return {};
   Error error = av_error(code, what);
   // A hardware encoder without its hardware fails here in many ways; none of them is the input's or the output's fault.
-  if (error.kind == ErrorKind::io || error.kind == ErrorKind::not_found || error.kind == ErrorKind::bug) {
-    error.kind = ErrorKind::config;
-  }
+  if (error.kind != ErrorKind::unavailable) error.kind = ErrorKind::config;
   return fail(std::move(error));
 }
 

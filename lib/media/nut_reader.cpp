@@ -95,16 +95,16 @@ bool skip_named_values(nut::NumberReader& in) {
 
 }  // namespace
 
-NutReader::NutReader() : buffer_(2 * kReadBytes) {}
+std::span<std::uint8_t> NutReader::room() { return make_room(kReadBytes); }
 
-std::span<std::uint8_t> NutReader::room() {
+std::span<std::uint8_t> NutReader::make_room(std::size_t bytes) {
   head_ += std::exchange(release_, 0);
   if (head_ == tail_) head_ = tail_ = 0;
-  if (buffer_.size() - tail_ < kReadBytes) {
+  if (buffer_.size() - tail_ < bytes) {
     std::memmove(buffer_.data(), buffer_.data() + head_, tail_ - head_);
     tail_ -= head_;
     head_ = 0;
-    if (buffer_.size() - tail_ < kReadBytes) buffer_.resize(std::max(2 * buffer_.size(), tail_ + kReadBytes));
+    if (buffer_.size() - tail_ < bytes) buffer_.resize(std::max(2 * buffer_.size(), tail_ + bytes));
   }
   return std::span(buffer_).subspan(tail_);
 }
@@ -112,13 +112,9 @@ std::span<std::uint8_t> NutReader::room() {
 void NutReader::commit(std::size_t bytes) { tail_ += bytes; }
 
 void NutReader::push(ByteView bytes) {
-  while (!bytes.empty()) {
-    const auto into = room();
-    const std::size_t n = std::min(into.size(), bytes.size());
-    std::memcpy(into.data(), bytes.data(), n);
-    commit(n);
-    bytes = bytes.subspan(n);
-  }
+  if (bytes.empty()) return;
+  std::memcpy(make_room(bytes.size()).data(), bytes.data(), bytes.size());
+  commit(bytes.size());
 }
 
 Result<std::optional<Packet>> NutReader::next() {

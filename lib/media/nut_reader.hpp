@@ -36,8 +36,6 @@ class NutReader {
   static constexpr std::uint64_t kMaxHeaderBytes = 16U << 20;  // likewise a larger header packet
   static constexpr std::uint64_t kMaxStreams = 64;
 
-  NutReader();
-
   std::span<std::uint8_t> room();
   void commit(std::size_t bytes);
   void push(ByteView bytes);  // room() and commit() for bytes that are already somewhere
@@ -76,6 +74,7 @@ class NutReader {
   };
   enum class Step : std::uint8_t { need_more, again, frame };
 
+  std::span<std::uint8_t> make_room(std::size_t bytes);
   ByteView unread() const { return ByteView(buffer_.data() + head_, tail_ - head_); }
   Result<Step> step(Packet& packet);
   Result<Step> read_header_packet();

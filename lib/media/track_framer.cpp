@@ -65,7 +65,7 @@ Result<std::int64_t> TrackFramer::time_of(const Packet& packet, std::optional<st
 Result<std::optional<Frame>> TrackFramer::take(const Packet& packet, std::optional<std::int64_t> arrival_ticks,
                                                const Log& log) {
   MC_TRY_ASSIGN(const std::int64_t pts, time_of(packet, arrival_ticks));
-  auto frame = is_picture() ? take_picture(packet, pts, log) : take_sound(packet, pts);
+  auto frame = is_picture() ? take_picture(packet, pts, log) : take_sound(packet, pts, log);
   if (frame && *frame) {
     if (dropping_) {
       dropping_->to = pts;
@@ -128,7 +128,7 @@ Result<std::optional<Frame>> TrackFramer::take_picture(const Packet& packet, std
   return std::optional<Frame>{std::move(frame)};
 }
 
-Result<std::optional<Frame>> TrackFramer::take_sound(const Packet& packet, std::int64_t pts) {
+Result<std::optional<Frame>> TrackFramer::take_sound(const Packet& packet, std::int64_t pts, const Log& log) {
   if (!seen_packet_) {
     complete_parameters(stream_, packet.data);
     if (nominal_ticks_ == 0) {
@@ -147,8 +147,14 @@ Result<std::optional<Frame>> TrackFramer::take_sound(const Packet& packet, std::
   frame.pts = pts;
   frame.key = true;
   if (descriptions_.empty()) {
-    MC_TRY_ASSIGN(ByteBuffer entry, mp4::make_sample_entry(parameters(), data));
-    describe(std::move(entry));
+    auto entry = mp4::make_sample_entry(parameters(), packet.data);
+    if (!entry) {
+      // No reason to lose the picture as well.
+      if (!std::exchange(warned_, true)) log(LogLevel::warning, "sound is left out: " + entry.error().message);
+      drop(pts, "damaged");
+      return std::optional<Frame>{};
+    }
+    describe(std::move(*entry));
   }
   if (data.empty()) {
     drop(pts, "damaged");

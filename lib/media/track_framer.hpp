@@ -62,7 +62,7 @@ class TrackFramer {
  private:
   Result<std::int64_t> time_of(const Packet& packet, std::optional<std::int64_t> arrival_ticks);
   Result<std::optional<Frame>> take_picture(const Packet& packet, std::int64_t pts, const Log& log);
-  Result<std::optional<Frame>> take_sound(const Packet& packet, std::int64_t pts);
+  Result<std::optional<Frame>> take_sound(const Packet& packet, std::int64_t pts, const Log& log);
   void drop(std::int64_t pts, const char* reason);
   bool describe(ByteBuffer entry);   // true: it is a new one
   std::uint32_t sound_rate() const;  // that packet_samples counts in
@@ -76,6 +76,7 @@ class TrackFramer {
   std::uint32_t description_ = 1;
   bool seen_packet_ = false;
   bool seen_key_ = false;
+  bool warned_ = false;
   std::optional<std::int64_t> next_pts_;  // where a packet without a time stamp would go
   std::optional<Dropped> dropping_;       // `to` is still open
   std::optional<Dropped> dropped_;
