@@ -101,7 +101,7 @@ std::span<std::uint8_t> NutReader::make_room(std::size_t bytes) {
   head_ += std::exchange(release_, 0);
   if (head_ == tail_) head_ = tail_ = 0;
   if (buffer_.size() - tail_ < bytes) {
-    std::memmove(buffer_.data(), buffer_.data() + head_, tail_ - head_);
+    if (head_ < tail_) std::memmove(buffer_.data(), buffer_.data() + head_, tail_ - head_);
     tail_ -= head_;
     head_ = 0;
     if (buffer_.size() - tail_ < bytes) buffer_.resize(std::max(2 * buffer_.size(), tail_ + bytes));
