@@ -98,8 +98,7 @@ class Copier {
         return;
       }
       const std::lock_guard lock(mutex_);
-      ++finished_;
-      changed_.notify_all();
+      if (++finished_ == plan_.files.size()) changed_.notify_all();
     }
   }
 
@@ -139,9 +138,10 @@ class Copier {
   }
 
   std::span<const Range> ranges_of(std::size_t index) const {
-    const auto by_file = [](const Range& range) { return range.file; };
-    const auto found = std::ranges::equal_range(plan_.ranges, static_cast<std::uint32_t>(index), {}, by_file);
-    return {found.begin(), found.end()};
+    const auto before = [](const Range& range, std::size_t file) { return range.file < file; };
+    const auto first = std::lower_bound(plan_.ranges.begin(), plan_.ranges.end(), index, before);
+    const auto last = std::lower_bound(first, plan_.ranges.end(), index + 1, before);
+    return {first, last};
   }
 
   Status copy_file(std::size_t index, ByteBuffer& buffer) {
