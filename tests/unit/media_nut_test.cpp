@@ -127,7 +127,8 @@ TEST(Nut, ALastPacketThatIsNotWholeIsNotGiven) {
   NutWriter writer(three_streams(), {});
   const std::size_t headers = writer.header().size();
   std::size_t before = 0;
-  for (std::size_t length = headers; length < bytes.size(); ++length) {
+  // Each length near the end, every 29th before: a reader makes room for a whole read, which costs a sanitizer dearly.
+  for (std::size_t length = headers; length < bytes.size(); length += bytes.size() - length < 200 ? 1 : 29) {
     Reading reading;
     reading.read(ByteView(bytes).first(length), length);
     ASSERT_FALSE(reading.error);
