@@ -155,7 +155,9 @@ class Recording {
   std::string path(const std::string& name) const { return directory_ + "/" + name; }
   std::string chunk(std::uint32_t number) const { return path(wire::chunk_name({number})); }
 
+  // A new file each time: ext4 flushes one that was cut to nothing and written again.
   void put(const std::string& name, ByteView bytes) const {
+    std::filesystem::remove(path(name));
     std::ofstream(path(name), std::ios::binary)
         .write(as_text(bytes).data(), static_cast<std::streamsize>(bytes.size()));
   }
@@ -166,9 +168,11 @@ class Recording {
     return {text.begin(), text.end()};
   }
   void flip(const std::string& name, std::size_t at) const {
-    ByteBuffer bytes = get(name);
-    bytes.at(at) ^= 0x10;
-    put(name, bytes);
+    std::fstream file(path(name), std::ios::binary | std::ios::in | std::ios::out);
+    char byte = 0;
+    file.seekg(static_cast<std::streamoff>(at)).get(byte);
+    file.seekp(static_cast<std::streamoff>(at)).put(static_cast<char>(byte ^ 0x10));
+    ASSERT_TRUE(file);
   }
   std::string manifest_text() const { return manifest_; }
 
