@@ -3,19 +3,12 @@
 #include <algorithm>
 
 #include "base/units.hpp"
-#include "mp4/box.hpp"
-#include "mp4/sample_entry.hpp"
+#include "mp4/track_boxes.hpp"
 
 namespace mc::mp4 {
 namespace {
 
 constexpr std::uint32_t kDefaultMovieTimescale = 1000;
-
-void zeros(ByteBuffer& out, std::size_t n) { out.resize(out.size() + n); }
-
-void write_matrix(ByteBuffer& out) {
-  for (const std::uint32_t value : {0x10000U, 0U, 0U, 0U, 0x10000U, 0U, 0U, 0U, 0x40000000U}) append_be(out, value, 4);
-}
 
 std::uint32_t movie_timescale(const Movie& movie) {
   std::uint32_t finest = 0;
@@ -23,51 +16,6 @@ std::uint32_t movie_timescale(const Movie& movie) {
     if (track.empty_edit > 0) finest = std::max(finest, track.timescale);
   }
   return finest == 0 ? kDefaultMovieTimescale : finest;
-}
-
-void write_mvhd(const Movie& movie, ByteBuffer& out) {  // 14496-12 8.2.2
-  BoxWriter box(out, fourcc("mvhd"), 1, 0);
-  append_be(out, 0, 8);  // creation
-  append_be(out, 0, 8);  // modification
-  append_be(out, movie_timescale(movie), 4);
-  append_be(out, 0, 8);           // duration
-  append_be(out, 0x00010000, 4);  // rate
-  append_be(out, 0x0100, 2);      // volume
-  zeros(out, 10);
-  write_matrix(out);
-  zeros(out, 24);
-  std::uint32_t next_id = 1;
-  for (const Track& track : movie.tracks) {
-    next_id = std::max(next_id, track.id == UINT32_MAX ? track.id : track.id + 1);
-  }
-  append_be(out, next_id, 4);
-}
-
-// A tkhd tells the size for showing, 16.16: the pixels as coded, stretched by their aspect ratio.
-std::uint32_t shown_width(const Track& track) {
-  std::uint64_t width = static_cast<std::uint64_t>(track.width) << 16;
-  if (track.kind == TrackKind::video && !track.descriptions.empty()) {
-    const EntryFormat format = entry_format(track.descriptions.front(), track.kind);
-    width = width * format.pixel_width / format.pixel_height;
-  }
-  return static_cast<std::uint32_t>(std::min<std::uint64_t>(width, UINT32_MAX));
-}
-
-void write_tkhd(const Track& track, ByteBuffer& out) {  // 8.3.2
-  BoxWriter box(out, fourcc("tkhd"), 1, 3);             // enabled, in movie
-  append_be(out, 0, 8);
-  append_be(out, 0, 8);
-  append_be(out, track.id, 4);
-  zeros(out, 4);
-  append_be(out, 0, 8);  // duration
-  zeros(out, 8);
-  append_be(out, 0, 2);  // layer
-  append_be(out, 0, 2);  // alternate group
-  append_be(out, track.kind == TrackKind::audio ? 0x0100 : 0, 2);
-  zeros(out, 2);
-  write_matrix(out);
-  append_be(out, shown_width(track), 4);
-  append_be(out, static_cast<std::uint32_t>(track.height) << 16, 4);
 }
 
 void write_edts(const Track& track, std::uint32_t timescale_of_movie, ByteBuffer& out) {  // 8.6.6
@@ -85,95 +33,33 @@ void write_edts(const Track& track, std::uint32_t timescale_of_movie, ByteBuffer
   append_be(out, 0x00010000, 4);
 }
 
-void write_mdhd(const Track& track, ByteBuffer& out) {  // 8.4.2
-  BoxWriter box(out, fourcc("mdhd"), 1, 0);
-  append_be(out, 0, 8);
-  append_be(out, 0, 8);
-  append_be(out, track.timescale, 4);
-  append_be(out, 0, 8);
-  const bool valid = track.language.size() == 3 && std::all_of(track.language.begin(), track.language.end(),
-                                                               [](char c) { return c >= 'a' && c <= 'z'; });
-  std::uint32_t packed = 0;
-  for (const char c : valid ? track.language : std::string("und"))
-    packed = packed << 5 | static_cast<std::uint32_t>(c - 0x60);
-  append_be(out, packed, 2);
-  append_be(out, 0, 2);
-}
-
-void write_hdlr(const Track& track, ByteBuffer& out) {  // 8.4.3
-  const BoxWriter box(out, fourcc("hdlr"), 0, 0);
-  append_be(out, 0, 4);
-  const char* title = "data";
-  FourCc handler = fourcc("meta");
-  if (track.kind == TrackKind::video) {
-    handler = fourcc("vide");
-    title = "picture";
-  } else if (track.kind == TrackKind::audio) {
-    handler = fourcc("soun");
-    title = "sound";
-  }
-  append_be(out, handler, 4);
-  zeros(out, 12);
-  append(out, as_bytes(title));
-  append_be(out, 0, 1);
-}
-
-void write_media_header(const Track& track, ByteBuffer& out) {  // 12.1.2, 12.2.2, 8.4.5.2
-  if (track.kind == TrackKind::video) {
-    const BoxWriter box(out, fourcc("vmhd"), 0, 1);
-    zeros(out, 8);
-  } else if (track.kind == TrackKind::audio) {
-    const BoxWriter box(out, fourcc("smhd"), 0, 0);
-    zeros(out, 4);
-  } else {
-    const BoxWriter box(out, fourcc("nmhd"), 0, 0);
-  }
-}
-
-void write_dinf(ByteBuffer& out) {  // 8.7.1, 8.7.2
-  const BoxWriter dinf(out, fourcc("dinf"));
-  const BoxWriter dref(out, fourcc("dref"), 0, 0);
-  append_be(out, 1, 4);
-  const BoxWriter url(out, fourcc("url "), 0, 1);  // self-contained
-}
-
 void write_stbl(const Track& track, ByteBuffer& out) {  // 8.5, 8.6, 8.7: no samples here
   const BoxWriter stbl(out, fourcc("stbl"));
-  {
-    const BoxWriter stsd(out, fourcc("stsd"), 0, 0);
-    append_be(out, track.descriptions.size(), 4);
-    for (const ByteBuffer& entry : track.descriptions) append(out, entry);
-  }
+  write_stsd(track, out);
   for (const FourCc type : {fourcc("stts"), fourcc("stsc")}) {
     const BoxWriter box(out, type, 0, 0);
-    zeros(out, 4);
+    append_zeros(out, 4);
   }
   {
     const BoxWriter stsz(out, fourcc("stsz"), 0, 0);
-    zeros(out, 8);
+    append_zeros(out, 8);
   }
   {
     const BoxWriter stco(out, fourcc("stco"), 0, 0);
-    zeros(out, 4);
+    append_zeros(out, 4);
   }
-  if (track.roll_distance != 0) {  // 8.9.3, 10.1
-    const BoxWriter sgpd(out, fourcc("sgpd"), 1, 0);
-    append_be(out, fourcc("roll"), 4);
-    append_be(out, 2, 4);
-    append_be(out, 1, 4);
-    append_be(out, static_cast<std::uint16_t>(track.roll_distance), 2);
-  }
+  write_roll_sgpd(track, out);
 }
 
 void write_trak(const Track& track, std::uint32_t timescale_of_movie, ByteBuffer& out) {
   const BoxWriter trak(out, fourcc("trak"));
-  write_tkhd(track, out);
+  write_tkhd(track, 0, out);
   write_edts(track, timescale_of_movie, out);
   const BoxWriter mdia(out, fourcc("mdia"));
-  write_mdhd(track, out);
-  write_hdlr(track, out);
+  write_mdhd(track, 0, out);
+  write_hdlr(track.kind, out);
   const BoxWriter minf(out, fourcc("minf"));
-  write_media_header(track, out);
+  write_media_header(track.kind, out);
   write_dinf(out);
   write_stbl(track, out);
 }
@@ -214,7 +100,9 @@ void write_init(const Movie& movie, ByteBuffer& out) {
     append_be(out, fourcc("mp41"), 4);
   }
   const BoxWriter moov(out, fourcc("moov"));
-  write_mvhd(movie, out);
+  std::uint32_t next_id = 1;
+  for (const Track& track : movie.tracks) next_id = id_above(track.id, next_id);
+  write_mvhd(movie_timescale(movie), 0, next_id, out);  // no duration: the fragments have it
   for (const Track& track : movie.tracks) write_trak(track, movie_timescale(movie), out);
   const BoxWriter mvex(out, fourcc("mvex"));
   for (const Track& track : movie.tracks) write_trex(track, out);

@@ -5,8 +5,7 @@
 #include <numeric>
 
 #include "base/units.hpp"
-#include "mp4/box.hpp"
-#include "mp4/sample_entry.hpp"
+#include "mp4/track_boxes.hpp"
 
 namespace mc::mp4 {
 namespace {
@@ -16,63 +15,8 @@ constexpr std::uint64_t kMaxTimescale = std::numeric_limits<std::int32_t>::max()
 constexpr std::uint64_t kMax32 = std::numeric_limits<std::uint32_t>::max();
 
 void put(ByteBuffer& out, std::uint64_t value, std::size_t bytes) { append_be(out, value, bytes); }
-void put_zeros(ByteBuffer& out, std::size_t n) { out.resize(out.size() + n); }
-
-void put_matrix(ByteBuffer& out) {  // 8.2.2.2: unity
-  for (const std::uint32_t v : {0x10000U, 0U, 0U, 0U, 0x10000U, 0U, 0U, 0U, 0x40000000U}) put(out, v, 4);
-}
-
-// ISO 639-2/T: three letters of five bits each, 8.4.2.3.
-std::uint16_t packed_language(const std::string& language) {
-  const std::string& text = language.size() == 3 ? language : std::string("und");
-  unsigned value = 0;
-  for (const char c : text) value = value << 5 | (static_cast<unsigned>(c - 0x60) & 31U);
-  return static_cast<std::uint16_t>(value);
-}
-
 std::uint64_t in_movie_time(std::int64_t ticks, std::uint32_t timescale, std::uint32_t movie_timescale) {
   return static_cast<std::uint64_t>(std::max<std::int64_t>(0, rescale(ticks, timescale, movie_timescale)));
-}
-
-// A tkhd tells the size for showing, 16.16: the pixels as coded, stretched by their aspect ratio.
-std::uint64_t shown_width(const Track& track) {
-  const std::uint64_t width = std::uint64_t{track.width} << 16;
-  if (track.kind != TrackKind::video) return width;
-  const EntryFormat format = entry_format(track.descriptions.front(), track.kind);
-  return std::min(width * format.pixel_width / std::max(1U, format.pixel_height), kMax32);
-}
-
-// 8.4.3: what kind of track it is, and 8.4.5: the media header that belongs to the kind.
-void write_handler(TrackKind kind, ByteBuffer& out) {
-  const FourCc handler = kind == TrackKind::video   ? fourcc("vide")
-                         : kind == TrackKind::audio ? fourcc("soun")
-                                                    : fourcc("meta");
-  const char* const name = kind == TrackKind::video ? "picture" : kind == TrackKind::audio ? "sound" : "data";
-  BoxWriter box(out, fourcc("hdlr"), 0, 0);
-  put(out, 0, 4);
-  put(out, handler, 4);
-  put_zeros(out, 12);
-  append(out, as_bytes(name));
-  put(out, 0, 1);
-}
-
-void write_media_header(TrackKind kind, ByteBuffer& out) {
-  if (kind == TrackKind::video) {
-    BoxWriter box(out, fourcc("vmhd"), 0, 1);
-    put_zeros(out, 8);
-  } else if (kind == TrackKind::audio) {
-    BoxWriter box(out, fourcc("smhd"), 0, 0);
-    put_zeros(out, 4);
-  } else {
-    BoxWriter box(out, fourcc("nmhd"), 0, 0);
-  }
-}
-
-void write_data_information(ByteBuffer& out) {  // 8.7.1, 8.7.2: the media is in this file
-  BoxWriter dinf(out, fourcc("dinf"));
-  BoxWriter dref(out, fourcc("dref"), 0, 0);
-  put(out, 1, 4);
-  BoxWriter url(out, fourcc("url "), 0, 1);
 }
 
 }  // namespace
@@ -271,25 +215,13 @@ void ProgressiveWriter::write_moov(std::uint64_t payload_position, ByteBuffer& o
   std::uint64_t duration = 0;
   std::uint32_t next_track = 1;
   for (const Table& table : tables_) {
-    const std::uint32_t id = table.track.id;
-    next_track = std::max(next_track, id == kMax32 ? id : id + 1);
+    next_track = id_above(table.track.id, next_track);
     if (table.sizes.empty()) continue;
     duration = std::max(duration, in_movie_time(static_cast<std::int64_t>(table.presentation_ticks()),
                                                 table.track.timescale, timescale));
   }
   BoxWriter moov(out, fourcc("moov"));
-  {
-    BoxWriter mvhd(out, fourcc("mvhd"), 1, 0);  // 8.2.2
-    put_zeros(out, 16);                         // creation and modification time: the same recording, the same bytes
-    put(out, timescale, 4);
-    put(out, duration, 8);
-    put(out, 0x00010000, 4);  // rate 1.0
-    put(out, 0x0100, 2);      // volume 1.0
-    put_zeros(out, 10);
-    put_matrix(out);
-    put_zeros(out, 24);
-    put(out, next_track, 4);
-  }
+  write_mvhd(timescale, duration, next_track, out);
   for (const Table& table : tables_) {
     if (!table.sizes.empty()) write_trak(table, timescale, payload_position, wide, out);
   }
@@ -300,19 +232,9 @@ void ProgressiveWriter::write_trak(const Table& table, std::uint32_t movie_times
                                    bool wide, ByteBuffer& out) {
   const Track& track = table.track;
   BoxWriter trak(out, fourcc("trak"));
-  {
-    BoxWriter tkhd(out, fourcc("tkhd"), 1, 3);  // 8.3.2: enabled, in movie
-    put_zeros(out, 16);
-    put(out, track.id, 4);
-    put_zeros(out, 4);
-    put(out, in_movie_time(static_cast<std::int64_t>(table.presentation_ticks()), track.timescale, movie_timescale), 8);
-    put_zeros(out, 12);
-    put(out, track.kind == TrackKind::audio ? 0x0100 : 0, 2);
-    put_zeros(out, 2);
-    put_matrix(out);
-    put(out, shown_width(track), 4);
-    put(out, std::uint64_t{track.height} << 16, 4);
-  }
+  write_tkhd(track,
+             in_movie_time(static_cast<std::int64_t>(table.presentation_ticks()), track.timescale, movie_timescale),
+             out);
   const std::vector<Edit> edits = table.edits();
   if (edits.size() > 1 || edits.front().media_time != 0) {
     BoxWriter edts(out, fourcc("edts"));
@@ -329,18 +251,11 @@ void ProgressiveWriter::write_trak(const Table& table, std::uint32_t movie_times
     }
   }
   BoxWriter mdia(out, fourcc("mdia"));
-  {
-    BoxWriter mdhd(out, fourcc("mdhd"), 1, 0);  // 8.4.2
-    put_zeros(out, 16);
-    put(out, track.timescale, 4);
-    put(out, table.media_duration(), 8);
-    put(out, packed_language(track.language), 2);
-    put_zeros(out, 2);
-  }
-  write_handler(track.kind, out);
+  write_mdhd(track, table.media_duration(), out);
+  write_hdlr(track.kind, out);
   BoxWriter minf(out, fourcc("minf"));
   write_media_header(track.kind, out);
-  write_data_information(out);
+  write_dinf(out);
   write_sample_table(table, payload_position, wide, out);
 }
 
@@ -349,11 +264,7 @@ void ProgressiveWriter::write_sample_table(const Table& table, std::uint64_t pay
   const Track& track = table.track;
   const std::size_t samples = table.sizes.size();
   BoxWriter stbl(out, fourcc("stbl"));
-  {
-    BoxWriter stsd(out, fourcc("stsd"), 0, 0);  // 8.5.2
-    put(out, track.descriptions.size(), 4);
-    for (const ByteBuffer& entry : track.descriptions) append(out, entry);
-  }
+  write_stsd(track, out);
   {
     BoxWriter stts(out, fourcc("stts"), 0, 0);  // 8.6.1.2
     const bool same = !table.times.empty() && table.times.back().duration == table.last_duration;
@@ -411,14 +322,8 @@ void ProgressiveWriter::write_sample_table(const Table& table, std::uint64_t pay
     put(out, table.chunks.size(), 4);
     for (const Chunk& chunk : table.chunks) put(out, payload_position + chunk.position, wide ? 8 : 4);
   }
+  write_roll_sgpd(track, out);
   if (track.roll_distance != 0) {
-    {
-      BoxWriter sgpd(out, fourcc("sgpd"), 1, 0);  // 8.9.3 with 10.1: frames to decode before the sound is right
-      put(out, fourcc("roll"), 4);
-      put(out, 2, 4);
-      put(out, 1, 4);
-      put(out, static_cast<std::uint16_t>(track.roll_distance), 2);
-    }
     BoxWriter sbgp(out, fourcc("sbgp"), 0, 0);  // 8.9.2: every sample is in the group
     put(out, fourcc("roll"), 4);
     put(out, 1, 4);
