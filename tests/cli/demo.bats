@@ -4,8 +4,8 @@ load ../helpers/common
 
 DEMO=$MC_SOURCE/scripts/demo
 
-# Every process of the session that the demo was started in, but for its leader.
-left_over() { ps -o pid=,args= --sid "$1" | grep -vE "^ *$1 " || true; }
+# Every process of the session that the demo was started in that still runs, but for its leader. (Z: ended, not yet reaped.)
+left_over() { ps -o pid=,stat=,args= --sid "$1" | awk -v leader="$1" '$1 != leader && $2 !~ /^Z/'; }
 
 # demo ARGUMENTS: in a session of its own, so that what it leaves behind can be found.
 demo() {
