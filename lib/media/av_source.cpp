@@ -201,7 +201,7 @@ Result<PacketPtr> AvSource::read_packet() {
     if (code < 0 && (code == AVERROR_EOF || hit_end_)) return PacketPtr{};
     if (code < 0) {
       Error error = av_error(code, "cannot read " + input_.what());
-      if (error.kind != ErrorKind::unavailable) error.kind = ErrorKind::damaged;
+      error.kind = ErrorKind::damaged;  // also "out of memory", by a length that is none
       return fail(std::move(error));
     }
     const bool cut = hit_end_ && cuts_last_ && !input_.seekable();
