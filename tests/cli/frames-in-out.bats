@@ -16,6 +16,29 @@ same_through_the_chain() {
 
 both() { mapfile -t INPUT < <(picture "${1:-}" "${2:-}"; sound "${3:-}"); }
 
+@test "the comparison notices a lost packet, a late stream, a picture that changed and a time off by two ticks" {
+  both
+  encode s.mp4 "${INPUT[@]}" "${H264[@]}" "${AAC[@]}"
+  encode same.mkv -i s.mp4 -c copy
+  expect_same_packets s.mp4 same.mkv
+  expect_same_pictures s.mp4 same.mkv
+  encode lost.mp4 -i s.mp4 -c copy -frames:v 104
+  run expect_same_packets s.mp4 lost.mp4
+  assert_failure
+  run expect_same_times s.mp4 lost.mp4
+  assert_failure
+  encode late.mp4 -i s.mp4 -itsoffset 0.005 -i s.mp4 -map 0:v -map 1:a -c copy
+  expect_same_packets s.mp4 late.mp4
+  run expect_same_times s.mp4 late.mp4
+  assert_failure
+  encode jitter.mp4 -i s.mp4 -c copy -bsf:v "setts=ts=TS+2*eq(N\,50)"
+  run expect_same_times s.mp4 jitter.mp4
+  assert_failure
+  encode other.mp4 -i s.mp4 "${H264[@]}" -crf 30 -c:a copy
+  run expect_same_pictures s.mp4 other.mp4
+  assert_failure
+}
+
 @test "H.264 and AAC" {
   both
   encode s.mp4 "${INPUT[@]}" "${H264[@]}" "${AAC[@]}"

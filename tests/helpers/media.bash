@@ -28,53 +28,67 @@ through_the_chain() {
   mc-join --quiet recording -o "$out"
 }
 
-# codec_of FILE STREAM: h264, aac, …; nothing when there is no such stream. STREAM is v or a.
-codec_of() { ffprobe -v error -select_streams "$2:0" -show_entries stream=codec_name -of csv=p=0 "$1" | head -1; }
-
-# packet_hashes FILE STREAM: a line with size and hash of each coded packet, in decode order. Of H.264 and HEVC the
-# slices as Annex B: where the parameter sets stand, and access unit delimiters, are the container's business, and so are
-# the ADTS headers of AAC. (SEI of HEVC may stand in hvcC, from where ffmpeg puts them before each IDR.)
-packet_hashes() {
-  local filter=()
-  case $(codec_of "$1" "$2") in
-    h264) filter=(-bsf "h264_mp4toannexb,filter_units=remove_types=7|8|9") ;;
-    hevc) filter=(-bsf "hevc_mp4toannexb,filter_units=remove_types=32|33|34|35|39") ;;
-    aac) filter=(-bsf aac_adtstoasc) ;;
-  esac
-  ffmpeg -nostdin -v error -i "$1" -map "0:$2:0" -c copy "${filter[@]}" -copyts -f framehash - |
-    grep -v '^#' | awk -F', *' '{ print $5, $6 }'
+# probed FILE: a directory with what ffprobe and ffmpeg say of FILE, by one run of each, remembered as long as the file is
+# the same: starting them is what takes the time. In it, for the first picture and sound stream (v, a):
+#   streams     "v h264 1/90000": kind, codec, time base
+#   times.v     the presentation time of each packet in seconds, in decode order
+#   packets.v   size and hash of each packet, in decode order. Of H.264 and HEVC the slices as Annex B: where the parameter
+#               sets stand, and access unit delimiters, are the container's business, and so are the ADTS headers of AAC.
+#               (SEI of HEVC may stand in hvcC, from where ffmpeg puts them before each IDR.)
+#   frames      the hash of each decoded picture, in the order of showing
+probed() {
+  local key dir filters=() outputs=()
+  key=$(stat -c '%i %s %y' "$1" | md5sum | cut -c1-32)
+  dir=${BATS_TEST_TMPDIR:-/tmp}/.probed/$key
+  if [ ! -e "$dir/done" ]; then
+    mkdir -p "$dir"
+    ffprobe -v error -show_entries stream=index,codec_name,codec_type,time_base:packet=stream_index,pts -of compact "$1" >"$dir/raw"
+    awk -F'|' -v dir="$dir" '
+      function value(key,  i) { for (i = 2; i <= NF; i++) if (index($i, key "=") == 1) return substr($i, length(key) + 2); return "" }
+      NR == FNR && $1 == "stream" {
+        kind = value("codec_type") == "video" ? "v" : value("codec_type") == "audio" ? "a" : ""
+        if (kind == "" || kind in codec) next
+        codec[kind] = value("codec_name"); base[kind] = value("time_base"); of[value("index")] = kind
+        split(base[kind], b, "/"); unit[kind] = b[1] / b[2]
+        next
+      }
+      NR != FNR && $1 == "packet" && (value("stream_index") in of) && value("pts") ~ /^-?[0-9]/ {
+        kind = of[value("stream_index")]
+        printf "%.9f\n", value("pts") * unit[kind] >(dir "/times." kind)
+      }
+      END {
+        printf "" >(dir "/streams")
+        if ("v" in codec) print "v", codec["v"], base["v"] >(dir "/streams")
+        if ("a" in codec) print "a", codec["a"], base["a"] >(dir "/streams")
+      }' "$dir/raw" "$dir/raw"
+    if grep -q '^v h264 ' "$dir/streams"; then filters=(-bsf:v "h264_mp4toannexb,filter_units=remove_types=7|8|9"); fi
+    if grep -q '^v hevc ' "$dir/streams"; then filters=(-bsf:v "hevc_mp4toannexb,filter_units=remove_types=32|33|34|35|39"); fi
+    if grep -q '^a aac ' "$dir/streams"; then filters+=(-bsf:a aac_adtstoasc); fi
+    if grep -q '^v ' "$dir/streams"; then outputs=(-map 0:v:0 -vsync passthrough -f framehash -y "$dir/frames.raw"); fi
+    touch "$dir/frames.raw"
+    ffmpeg -nostdin -v error -i "$1" -map 0:v:0? -map 0:a:0? -c copy "${filters[@]}" -copyts -f framehash -y "$dir/packets.raw" \
+      "${outputs[@]}" || true
+    awk -F', *' -v dir="$dir" '
+      FNR == NR { kind[FNR - 1] = substr($0, 1, 1); next }
+      !/^#/ { print $5, $6 >(dir "/packets." kind[$1 + 0]) }' "$dir/streams" "$dir/packets.raw"
+    awk -F', *' '!/^#/ { print $6 }' "$dir/frames.raw" >"$dir/frames"
+    touch "$dir"/{times,packets}.{v,a} "$dir/done"
+  fi
+  printf '%s\n' "$dir"
 }
 
-# frame_hashes FILE: a line with the hash of each decoded picture, in the order of showing.
-frame_hashes() {
-  ffmpeg -nostdin -v error -i "$1" -map 0:v:0 -vsync passthrough -f framehash - | grep -v '^#' | awk -F', *' '{ print $6 }'
-}
-
-# packet_times FILE STREAM: the presentation time of each packet in seconds, in decode order.
-packet_times() {
-  local base
-  base=$(ffprobe -v error -select_streams "$2:0" -show_entries stream=time_base -of csv=p=0 "$1" | head -1)
-  ffprobe -v error -select_streams "$2:0" -show_entries packet=pts -of csv=p=0 "$1" |
-    awk -F, -v base="$base" 'BEGIN { split(base, b, "/") } $1 ~ /^-?[0-9]/ { printf "%.9f\n", $1 * b[1] / b[2] }'
-}
-
-# tick_of FILE STREAM: of the stream's time base, in seconds.
-tick_of() {
-  ffprobe -v error -select_streams "$2:0" -show_entries stream=time_base -of csv=p=0 "$1" | head -1 |
-    awk -F/ '{ printf "%.9f\n", $1 / $2 }'
-}
-
-streams_of() {
-  local stream
-  for stream in v a; do [ -z "$(codec_of "$1" $stream)" ] || echo $stream; done
-}
+packet_hashes() { cat "$(probed "$1")/packets.$2"; } # FILE STREAM
+packet_times() { cat "$(probed "$1")/times.$2"; }    # FILE STREAM
+frame_hashes() { cat "$(probed "$1")/frames"; }      # FILE
+codec_of() { awk -v kind="$2" '$1 == kind { print $2 }' "$(probed "$1")/streams"; } # FILE STREAM
+streams_of() { cut -d' ' -f1,2 "$(probed "$1")/streams"; }
 
 # expect_same_packets SOURCE OUT: the same packets in the same order, in each stream, and not one more or less.
 expect_same_packets() {
   local stream
+  [ -n "$(streams_of "$1")" ] || { echo "no streams in $1"; return 1; }
   [ "$(streams_of "$1")" = "$(streams_of "$2")" ] || { echo "other streams: $(streams_of "$2")"; return 1; }
-  for stream in $(streams_of "$1"); do
-    [ "$(codec_of "$1" "$stream")" = "$(codec_of "$2" "$stream")" ] || { echo "another codec in $stream"; return 1; }
+  for stream in $(streams_of "$1" | cut -d' ' -f1); do
     packet_hashes "$1" "$stream" >"want.$stream"
     packet_hashes "$2" "$stream" >"got.$stream"
     [ -s "want.$stream" ] || { echo "no packets in $1"; return 1; }
@@ -85,23 +99,23 @@ expect_same_packets() {
 # expect_same_times SOURCE OUT: each presentation time within one tick of the source, after one shift that is the same
 # for all streams (a recording's time 0 is its first frame).
 expect_same_times() {
-  local stream tick shift=''
-  for stream in $(streams_of "$1"); do
+  local stream codec tick shift=''
+  while read -r stream codec tick; do
     packet_times "$1" "$stream" >"want.$stream"
     packet_times "$2" "$stream" >"got.$stream"
-    tick=$(tick_of "$1" "$stream")
     # The first stream says how far the files are apart, the second must agree to the tick.
     [ -n "$shift" ] || shift=$(paste "want.$stream" "got.$stream" | awk 'NR == 1 { printf "%.9f", $1 - $2 }')
-    paste "want.$stream" "got.$stream" | awk -v shift="$shift" -v tick="$tick" -v stream="$stream" '
+    paste "want.$stream" "got.$stream" | awk -v shift="$shift" -v base="$tick" -v stream="$stream, $codec" '
+      BEGIN { split(base, b, "/"); tick = b[1] / b[2] }
       NF != 2 { printf "stream %s: not as many packets as before\n", stream; missing = 1; exit 1 }
-      { d = $1 - $2 - shift; if (d < 0) d = -d; if (d > worst) { worst = d; at = NR } n++ }
+      { d = $1 - $2 - shift; if (d < 0) d = -d; if (d > worst) { worst = d; at = NR } }
       END {
         if (missing) exit 1
         if (worst <= tick + 1e-7) exit 0
         printf "stream %s: packet %d is off by %.6f s, more than a tick of %.6f s\n", stream, at, worst, tick
         exit 1
       }' || return 1
-  done
+  done <"$(probed "$1")/streams"
 }
 
 # expect_same_pictures SOURCE OUT: the same pictures are decoded, in the same order.
@@ -116,5 +130,5 @@ expect_same_pictures() {
 expect_same_media() {
   expect_same_packets "$1" "$2" || return 1
   expect_same_times "$1" "$2" || return 1
-  if streams_of "$1" | grep -q v; then expect_same_pictures "$1" "$2" || return 1; fi
+  if streams_of "$1" | grep -q '^v '; then expect_same_pictures "$1" "$2" || return 1; fi
 }
