@@ -11,31 +11,43 @@ namespace {
 constexpr double kGain = 1.0 / 500;
 // A crystal is never worse; what is measured beyond is jitter.
 constexpr double kMaxDrift = 1.0 / 1000;
+// Being late for certain is mended faster, and very late (a device that gives more samples than there is time) at once,
+// as far as times still rise.
+constexpr double kMaxCatchUp = 1.0 / 200;
+constexpr double kMaxSqueeze = 1.0 / 2;
 
 }  // namespace
 
+std::int64_t SoundClock::jump(std::int64_t n, std::int64_t offset) {
+  const std::int64_t missing = segments_.empty() ? 0 : offset - segments_.back().offset;
+  measured_.clear();
+  offset_ = since_offset_ = static_cast<double>(offset);
+  last_n_ = since_n_ = n;
+  move_to(n, offset);
+  return missing;
+}
+
 std::int64_t SoundClock::measure(std::int64_t n, std::int64_t ticks) {
-  const auto wanted = static_cast<double>(ticks - n);
-  if (!started_) {
-    started_ = true;
-    offset_ = wanted;
-    move_to(n, ticks - n);
-    last_n_ = since_n_ = n;
-    since_offset_ = offset_;
-    return 0;
-  }
-  const double error = wanted - offset_;
-  if (error > static_cast<double>(hole_ticks())) {
-    const std::int64_t missing = ticks - n - segments_.back().offset;
-    offset_ = wanted;
-    move_to(n, ticks - n);
-    last_n_ = since_n_ = n;
-    since_offset_ = offset_;
-    return missing;
-  }
-  if (kind_ == ClockKind::device && n > last_n_) {
-    const double most = static_cast<double>(n - last_n_) * kMaxDrift;
-    offset_ += std::clamp(error * kGain, -most, most);
+  const std::int64_t wanted = ticks - n;
+  if (segments_.empty()) return jump(n, wanted);
+  if (kind_ == ClockKind::samples) return wanted - segments_.back().offset > hole_ticks() ? jump(n, wanted) : 0;
+
+  measured_.push_back({n, wanted});
+  const std::int64_t window = rate_ / 2;
+  while (n - measured_.front().first > window) measured_.pop_front();
+  const auto earliest = std::min_element(measured_.begin(), measured_.end(), [](const Segment& a, const Segment& b) {
+                          return a.offset < b.offset;
+                        })->offset;
+  const double error = static_cast<double>(earliest) - offset_;
+  const bool window_is_full = n - measured_.front().first > window * 3 / 4;
+  if (window_is_full && error > static_cast<double>(hole_ticks())) return jump(n, earliest);
+  if (n > last_n_) {
+    const auto samples = static_cast<double>(n - last_n_);
+    if (error < -static_cast<double>(hole_ticks())) {
+      offset_ += std::max(error, -samples * kMaxSqueeze);
+    } else {
+      offset_ += std::clamp(error * kGain, -samples * kMaxCatchUp, samples * kMaxDrift);
+    }
     last_n_ = n;
     if (const auto whole = std::llround(offset_); whole != segments_.back().offset) move_to(n, whole);
   }

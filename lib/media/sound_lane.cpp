@@ -99,7 +99,7 @@ Status SoundLane::take(AVFrame* frame) {
   if (!trim(*frame, ticks)) return {};
   const std::int64_t position = av_rescale(taken_, timescale_, input_rate_);
   const std::int64_t missing = clock_->measure(position, ticks);
-  if (missing > 0 && live_) tell_gap("device-overrun", ticks - missing, ticks, 0);
+  if (missing > 0 && live_) tell_gap("device-overrun", clock_->latest(position) - missing, clock_->latest(position), 0);
   tell_drift(ticks);
   frame->pts = taken_;
   taken_ += frame->nb_samples;

@@ -58,8 +58,55 @@ TEST(SoundClock, ADayOfDriftStaysWithinMilliseconds) {
   }
 }
 
-TEST(SoundClock, AHoleMovesWhatFollowsAndNothingBefore) {
+TEST(SoundClock, AHoleOfADeviceMovesWhatFollowsAndNothingBefore) {
   SoundClock clock(ClockKind::device, kRate);
+  std::int64_t missing = 0, found_at = 0;
+  for (std::int64_t n = 0; n < 200 * kBlock; n += kBlock) {
+    const std::int64_t m = clock.measure(n, kEpoch + n + (n >= 100 * kBlock ? kRate : 0));
+    if (m > 0) found_at = n;
+    missing += m;
+    if (n < 100 * kBlock) {
+      ASSERT_EQ(clock.at(n), kEpoch + n);
+    }
+  }
+  EXPECT_NEAR(static_cast<double>(missing), kRate, 100);
+  EXPECT_GE(found_at, 100 * kBlock);
+  EXPECT_LE(found_at, 100 * kBlock + kRate / 2 + kBlock);
+  EXPECT_EQ(clock.at(199 * kBlock), kEpoch + 199 * kBlock + kRate);
+}
+
+TEST(SoundClock, ABlockThatComesLateIsNoHole) {
+  SoundClock clock(ClockKind::device, kRate);
+  for (std::int64_t n = 0; n < 500 * kBlock; n += kBlock) {
+    // Every third second the samples of 200 ms come all at once.
+    const std::int64_t in_cycle = n % (3 * kRate);
+    const std::int64_t late = in_cycle < kRate / 5 ? kRate / 5 - in_cycle : 0;
+    ASSERT_EQ(clock.measure(n, kEpoch + n + (n < kRate ? 0 : late)), 0);
+    ASSERT_LE(std::llabs(clock.at(n) - kEpoch - n), 100);
+  }
+}
+
+TEST(SoundClock, AFirstBlockThatCameLateIsMended) {
+  SoundClock clock(ClockKind::device, kRate);
+  clock.measure(0, kEpoch + kRate / 10);
+  for (std::int64_t n = kBlock; n < 60 * kRate; n += kBlock) EXPECT_EQ(clock.measure(n, kEpoch + n), 0);
+  EXPECT_LT(clock.at(60 * kRate) - kEpoch - 60 * kRate, kRate / 1000);
+}
+
+TEST(SoundClock, ADeviceThatGivesMoreSamplesThanTimeDoesNotRunAhead) {
+  SoundClock clock(ClockKind::device, kRate);
+  std::int64_t last = -1;
+  for (std::int64_t n = 0; n < 60 * kRate; n += kBlock) {
+    clock.measure(n, kEpoch + n * 2 / 3);
+    const std::int64_t said = clock.at(n);
+    ASSERT_GT(said, last);
+    ASSERT_LT(said - kEpoch - n * 2 / 3, kRate / 5);
+    last = said;
+  }
+}
+
+TEST(SoundClock, AHoleOfAFileIsWhereItIs) {
+  SoundClock clock(ClockKind::samples, kRate);
   clock.measure(0, kEpoch);
   clock.measure(kBlock, kEpoch + kBlock);
   EXPECT_EQ(clock.measure(2 * kBlock, kEpoch + 2 * kBlock + kRate), static_cast<std::int64_t>(kRate));
