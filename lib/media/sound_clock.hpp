@@ -25,8 +25,8 @@ class SoundClock {
  public:
   SoundClock(ClockKind kind, std::uint32_t rate) : kind_(kind), rate_(rate) {}
 
-  // A measured time further off than this is a hole (or the end of one), not drift: 50 ms.
-  std::int64_t hole_ticks() const { return rate_ / 20; }
+  // A measured time further off than this is a hole, not drift or jitter: 50 ms, of a device 100 ms.
+  std::int64_t hole_ticks() const { return kind_ == ClockKind::device ? rate_ / 10 : rate_ / 20; }
 
   // Sample `n` was captured at `ticks`. The answer: how many ticks are missing in front of it (0 = none).
   std::int64_t measure(std::int64_t n, std::int64_t ticks);
