@@ -4,21 +4,43 @@
 #include "mp4/nal.hpp"
 
 namespace mc::mp4 {
+namespace {
+
+constexpr std::size_t kMaxDeclarative = 1U << 16;  // bytes of SEI in extradata that are kept; more is no real stream
+
+bool contains(const std::vector<ByteView>& nals, ByteView wanted) {
+  return std::any_of(nals.begin(), nals.end(), [&](ByteView nal) {
+    return std::equal(nal.begin(), nal.end(), wanted.begin(), wanted.end());
+  });
+}
+
+}  // namespace
 
 struct NalFramer::State {
   CodecParameters parameters;
   NalFraming framing;
   ParameterSets sets;
+  std::vector<ByteBuffer> declarative;  // of the extradata: SEI for the whole stream, such as a mastering display
   bool described = false;
+
+  void keep_declarative(const std::vector<ByteView>& nals) {
+    std::size_t kept = 0;
+    for (const ByteView nal : nals) {
+      if (nal_role(parameters.codec, nal) != NalRole::other || kept + nal.size() > kMaxDeclarative) continue;
+      kept += nal.size();
+      declarative.emplace_back(nal.begin(), nal.end());
+    }
+  }
 };
 
 NalFramer::NalFramer(const CodecParameters& parameters)
-    : state_(std::make_unique<State>(State{parameters, {}, ParameterSets(parameters.codec), false})) {
+    : state_(std::make_unique<State>(State{parameters, {}, ParameterSets(parameters.codec), {}, false})) {
   // Damaged extradata are no reason to fail: key frames that carry their parameter sets are enough.
   state_->framing.annex_b = parameters.extradata.empty() || parameters.extradata[0] != 1;
   if (const auto configuration = read_nal_configuration(parameters.codec, state_->parameters.extradata)) {
     state_->framing = configuration->framing;
     state_->sets.update(configuration->nals);
+    state_->keep_declarative(configuration->nals);
     state_->described = state_->sets.complete();
   }
 }
@@ -55,10 +77,10 @@ Result<NalFramer::Frame> NalFramer::normalise(ByteView packet) {
   for (; first < nals.size() && nal_role(codec, nals[first]) == NalRole::delimiter; ++first) put(nals[first]);
   if (frame.key) {
     for (const ParameterSet& set : state_->sets.all()) {
-      const bool carried = has_sets && std::any_of(nals.begin(), nals.end(), [&](ByteView nal) {
-                             return std::equal(nal.begin(), nal.end(), set.nal.begin(), set.nal.end());
-                           });
-      if (!carried) put(set.nal);
+      if (!has_sets || !contains(nals, set.nal)) put(set.nal);
+    }
+    for (const ByteBuffer& nal : state_->declarative) {
+      if (!contains(nals, nal)) put(nal);
     }
   }
   for (; first < nals.size(); ++first) put(nals[first]);

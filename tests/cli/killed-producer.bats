@@ -4,6 +4,7 @@
 # label: serial
 
 load ../helpers/common
+load ../helpers/media
 
 CAPTURE=(mc-capture --quiet --video lavfi:testsrc2=size=320x180:rate=30 --audio lavfi:sine=frequency=440:sample_rate=48000)
 
@@ -49,9 +50,7 @@ check_open_and_playable() {
   assert_output 0
   mc-verify "$1"
   mc-join --quiet "$1" -o open.mp4
-  run ffmpeg -v error -i open.mp4 -f null -
-  assert_success
-  refute_output
+  expect_playable open.mp4
 }
 
 continue_and_close() {
@@ -63,9 +62,7 @@ continue_and_close() {
   grep -q '^# gap .*reason=restarted' "$1/manifest"
   [ "$(mc-spool list "$1" | grep -c '^chunk_')" -gt "$before" ]
   mc-join --quiet "$1" -o whole.mp4
-  run ffmpeg -v error -i whole.mp4 -f null -
-  assert_success
-  refute_output
+  expect_playable whole.mp4
 }
 
 @test "kill -9 of mc-capture" {

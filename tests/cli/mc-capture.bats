@@ -83,7 +83,7 @@ tag_of() { ffprobe -v quiet -show_entries "$2" -of default=nk=1:nw=1 "$1" | head
     kill -$signal $pid
     wait $pid
     mc-mux --quiet <a.nut >a.mp4
-    ffmpeg -nostdin -v error -xerror -i a.mp4 -f null -
+    expect_playable a.mp4
     run events_of a.nut
     assert_output --partial '"end"'
     rm ready
@@ -102,7 +102,7 @@ tag_of() { ffprobe -v quiet -show_entries "$2" -of default=nk=1:nw=1 "$1" | head
   run events_of a.nut
   refute_output --partial '"end"'
   mc-mux --quiet <a.nut >a.mp4
-  ffmpeg -nostdin -v error -xerror -i a.mp4 -f null -
+  expect_playable a.mp4
 }
 
 @test "a reader that is too slow costs packets, said in band, never the capture" {
@@ -119,14 +119,14 @@ tag_of() { ffprobe -v quiet -show_entries "$2" -of default=nk=1:nw=1 "$1" | head
   assert_output --partial '"reason":"queue-overflow"'
   assert_output --partial '"end"'
   mc-mux --quiet <a.nut >a.mp4
-  ffmpeg -nostdin -v error -xerror -i a.mp4 -f null -
+  expect_playable a.mp4
 }
 
 @test "other encoders" {
   mc-capture --video $VIDEO --video-codec libx265 --audio $AUDIO --audio-codec flac --duration 1.2 --pace none | mc-mux >a.mp4
   [ "$(codec_of a.mp4 v)" = hevc ]
   [ "$(codec_of a.mp4 a)" = flac ]
-  ffmpeg -nostdin -v error -xerror -i a.mp4 -f null -
+  expect_playable a.mp4
 }
 
 @test "what cannot be opened is a clear error" {

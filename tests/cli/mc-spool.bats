@@ -2,6 +2,7 @@
 # mc-spool: other programs' fragmented MP4, the manifest, continuing, closing, bad input.
 
 load ../helpers/common
+load ../helpers/media
 
 setup_file() {
   cd "$BATS_FILE_TMPDIR" || return 1
@@ -90,7 +91,7 @@ check_recording() {
   [ "$(mc-spool list rec | grep -c '^chunk_')" -eq $((before + 4)) ]
   grep -q "^# gap .*reason=restarted" rec/manifest || grep -q "put behind" <<<"$output" || true
   mc-join --quiet rec -o out.mp4
-  ffmpeg -v error -i out.mp4 -f null -
+  expect_playable out.mp4
 }
 
 @test "close ends an open recording, and doing it twice changes nothing" {

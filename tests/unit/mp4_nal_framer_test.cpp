@@ -128,6 +128,19 @@ TEST(NalFramer, HevcNeedsAllThreeKinds) {
   EXPECT_FALSE(g.normalise(prefixed({unhex("0201d0")}))->key);
 }
 
+TEST(NalFramer, SeiOfTheExtradataStandsInEachKeyFrameOnce) {
+  const ByteBuffer key_slice = unhex("2801af0102");
+  const ByteBuffer sei = unhex("4e01891800000000");  // mastering display colour volume, cut short
+  ByteBuffer hvcc = kHvcC;
+  ++hvcc[22];  // one array more
+  append(hvcc, unhex("a7000100084e01891800000000"));
+  NalFramer f = framer(hvcc, Codec::hevc);
+  const ByteBuffer want = prefixed({kHevcVps, kHevcSps, kHevcPps, sei, key_slice});
+  EXPECT_EQ(f.normalise(prefixed({key_slice}))->data, want);
+  EXPECT_EQ(f.normalise(prefixed({unhex("0201d0")}))->data, prefixed({unhex("0201d0")}));
+  EXPECT_EQ(f.normalise(prefixed({sei, key_slice}))->data, want) << "carried by the frame itself";
+}
+
 TEST(NalFramer, TrailingZerosAndLongStartCodesAreNotPartOfANalUnit) {
   NalFramer f = framer(annex_b({kSps, kPps}));
   EXPECT_EQ(f.normalise(unhex("0000000001 419a0102 000000 00000001 0605ff80 0000"))->data, prefixed({kSlice, kSei}));
