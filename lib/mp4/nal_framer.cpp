@@ -9,9 +9,8 @@ namespace {
 constexpr std::size_t kMaxDeclarative = 1U << 16;  // bytes of SEI in extradata that are kept; more is no real stream
 
 bool contains(const std::vector<ByteView>& nals, ByteView wanted) {
-  return std::any_of(nals.begin(), nals.end(), [&](ByteView nal) {
-    return std::equal(nal.begin(), nal.end(), wanted.begin(), wanted.end());
-  });
+  return std::any_of(nals.begin(), nals.end(),
+                     [&](ByteView nal) { return std::equal(nal.begin(), nal.end(), wanted.begin(), wanted.end()); });
 }
 
 }  // namespace

@@ -43,6 +43,10 @@ class Ledger {
       return;
     }
     if (kind == "start" || kind == "end") return;
+    if (kind == "stopped") {
+      stopped_ = json::get_string(*object, "reason").value_or(kReasonSource);
+      return;
+    }
     wire::NoteLine note{kind, {{"t", std::to_string(event.time_ns) + "/1000000000"}}};
     write_note(std::move(note), *object);
   }
@@ -64,7 +68,19 @@ class Ledger {
     last_[track.id] = frame.sample.decode_time;
   }
 
-  std::string text() && { return std::move(text_); }
+  // A writer that stops of itself says so where each track ends; how far the hole goes is known only when the recording
+  // is continued.
+  std::string text() && {
+    if (!stopped_.empty()) {
+      for (const auto& track : movie_.tracks) {
+        const auto last = last_.find(track.id);
+        if (last == last_.end()) continue;
+        const std::uint64_t end = last->second + track.nominal_duration;
+        text_ += wire::gap_line(to_gap_line(track, {end, end}, stopped_));
+      }
+    }
+    return std::move(text_);
+  }
 
  private:
   // `note` with the members of the event behind its own values.
@@ -79,6 +95,7 @@ class Ledger {
   const mp4::Movie& movie_;
   std::map<std::uint32_t, std::uint64_t> last_;
   std::map<std::uint32_t, json::object> reason_;  // of the next hole, by track: the gap event
+  std::string stopped_;                           // why, or empty
   std::string text_;
 };
 

@@ -1,6 +1,7 @@
 #include "spool/journal.hpp"
 
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
 
@@ -107,19 +108,34 @@ bool take_record(JournalContent& content, std::uint8_t type, ByteView payload) {
 
 }  // namespace
 
-std::string journal_name(ChunkNumber chunk) {
-  std::array<char, 32> text{};
-  const int n = std::snprintf(text.data(), text.size(), "%s%06u", kPrefix, chunk.value);
+std::string journal_name(ChunkNumber chunk, std::uint32_t generation) {
+  std::array<char, 48> text{};
+  const int n = generation <= 1
+                    ? std::snprintf(text.data(), text.size(), "%s%06u", kPrefix, chunk.value)
+                    : std::snprintf(text.data(), text.size(), "%s%06u.%u", kPrefix, chunk.value, generation);
   return {text.data(), static_cast<std::size_t>(n)};
 }
 
-std::optional<ChunkNumber> parse_journal_name(std::string_view name) {
+std::optional<JournalName> parse_journal_name(std::string_view name) {
   if (!name.starts_with(kPrefix)) return std::nullopt;
-  const std::string_view digits = name.substr(sizeof kPrefix - 1);
-  ChunkNumber chunk;
-  const auto [end, ec] = std::from_chars(digits.data(), digits.data() + digits.size(), chunk.value);
-  if (ec != std::errc{} || end != digits.data() + digits.size() || journal_name(chunk) != name) return std::nullopt;
-  return chunk;
+  const char* at = name.data() + sizeof kPrefix - 1;
+  const char* const end = name.data() + name.size();
+  JournalName parsed;
+  auto number = std::from_chars(at, end, parsed.chunk.value);
+  if (number.ec == std::errc{} && number.ptr != end && *number.ptr == '.') {
+    number = std::from_chars(number.ptr + 1, end, parsed.generation);
+  }
+  // One spelling only: what would not be written so is not a journal.
+  if (number.ec != std::errc{} || number.ptr != end || journal_name(parsed.chunk, parsed.generation) != name) {
+    return std::nullopt;
+  }
+  return parsed;
+}
+
+bool says_more(const JournalContent& a, const JournalContent& b) {
+  if (a.seal.has_value() != b.seal.has_value()) return a.seal.has_value();
+  if (a.entries.size() != b.entries.size()) return a.entries.size() > b.entries.size();
+  return a.head.has_value() && !b.head.has_value();
 }
 
 JournalContent parse_journal(ByteView bytes) {
@@ -143,19 +159,46 @@ JournalContent parse_journal(ByteView bytes) {
   return content;
 }
 
-Result<JournalWriter> JournalWriter::create(sys::FileSystem& fs, const std::string& directory,
-                                            const JournalHead& head) {
+Result<JournalWriter> JournalWriter::create(sys::FileSystem& fs, const std::string& directory, const JournalHead& head,
+                                            std::uint32_t generation) {
+  constexpr int kAttempts = 8;
   JournalWriter writer;
-  writer.path_ = sys::join_path(directory, journal_name(head.chunk));
-  MC_TRY_ASSIGN(writer.file_, fs.create(writer.path_));
-  writer.add(kHead, head_fields(head), {});
+  writer.head_ = head;
+  for (int attempt = 1;; ++attempt, ++generation) {
+    writer.path_ = sys::join_path(directory, journal_name(head.chunk, generation));
+    auto file = fs.create(writer.path_);
+    if (file) {
+      writer.file_ = std::move(*file);
+      break;
+    }
+    if (file.error().sys_errno != EEXIST || attempt == kAttempts) return fail(std::move(file).error());
+  }
+  writer.generation_ = generation;
+  writer.add_record(kHead, head_fields(head), {});
   MC_TRY(writer.flush());
   // Without this the whole journal, frames and all, may be gone after a power cut: its name was never durable.
   MC_TRY(fs.sync_directory(directory));
   return writer;
 }
 
-void JournalWriter::add(std::uint8_t type, ByteView fields, ByteView data) {
+Status JournalWriter::rewrite(sys::FileSystem& fs, const std::string& directory, std::span<const JournalEntry> entries,
+                              const JournalSeal* seal) {
+  MC_TRY_ASSIGN(JournalWriter next, create(fs, directory, head_, generation_ + 1));
+  for (const JournalEntry& entry : entries) next.add(entry);
+  if (seal != nullptr) next.add_seal(*seal);
+  MC_TRY(next.flush());
+  next.distrusted_ = std::move(distrusted_);
+  if (!fs.remove(path_)) next.distrusted_.push_back(path_);  // it says less than the new one, and does no harm
+  *this = std::move(next);
+  return {};
+}
+
+Status JournalWriter::remove(sys::FileSystem& fs) const {
+  for (const std::string& path : distrusted_) (void)fs.remove(path);
+  return fs.remove(path_);
+}
+
+void JournalWriter::add_record(std::uint8_t type, ByteView fields, ByteView data) {
   const std::size_t start = pending_.size();
   append_be(pending_, kMagic, 4);
   append_be(pending_, fields.size() + data.size(), 4);
@@ -167,8 +210,14 @@ void JournalWriter::add(std::uint8_t type, ByteView fields, ByteView data) {
   append(pending_, data);
 }
 
-void JournalWriter::add_frame(const JournalFrame& frame) {
+void JournalWriter::add(const JournalEntry& entry) {
   ByteBuffer fields;
+  if (const auto* event = std::get_if<JournalEvent>(&entry)) {
+    append_be(fields, static_cast<std::uint64_t>(event->time_ns), 8);
+    add_record(kEvent, fields, as_bytes(event->json));
+    return;
+  }
+  const auto& frame = std::get<JournalFrame>(entry);
   fields.reserve(40);
   append_be(fields, frame.sample.track_id, 4);
   append_be(fields, frame.sample.description, 4);
@@ -177,13 +226,7 @@ void JournalWriter::add_frame(const JournalFrame& frame) {
   append_be(fields, static_cast<std::uint32_t>(frame.sample.composition_offset), 4);
   append_be(fields, (frame.sample.sync ? kSync : 0U) | (frame.continues ? kContinues : 0U), 1);
   append_be(fields, static_cast<std::uint64_t>(frame.arrival_ns), 8);
-  add(kFrame, fields, frame.data);
-}
-
-void JournalWriter::add_event(const JournalEvent& event) {
-  ByteBuffer fields;
-  append_be(fields, static_cast<std::uint64_t>(event.time_ns), 8);
-  add(kEvent, fields, as_bytes(event.json));
+  add_record(kFrame, fields, frame.data);
 }
 
 void JournalWriter::add_seal(const JournalSeal& seal) {
@@ -193,7 +236,7 @@ void JournalWriter::add_seal(const JournalSeal& seal) {
     append_be(fields, last.track, 4);
     append_be(fields, last.duration, 4);
   }
-  add(kSeal, fields, {});
+  add_record(kSeal, fields, {});
 }
 
 Status JournalWriter::flush() {

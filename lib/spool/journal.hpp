@@ -1,13 +1,18 @@
 // The journal of the chunk being recorded: every frame is durable here before it is acknowledged, and the finished
 // chunk is built from it alone (mc-spool-format(5)).
 //
-// File `.journal-000007` belongs to chunk 7. It is a sequence of records, big endian:
+// File `.journal-000007` belongs to chunk 7, and so does `.journal-000007.2`: after a flush that failed everything is
+// written again to a new file, since what the kernel still holds of the old one may never reach the disk. The files of
+// one chunk are beginnings of one and the same sequence of records, so the one that says most is right.
+//
+// A file is a sequence of records, big endian:
 //
 //   u32 magic "MCJ1" · u32 payload length · u32 sequence, from 0 · u8 type · u32 CRC-32C of the 9 bytes before it
 //   (length, sequence, type) and the payload · payload
 //
 //   1 head    chunk u32 · init u32 · i64 t0 (Unix ns) · u16 n · n × (track u32 · u64 decode time of its last frame so
-//   far) 2 frame   u32 track · u32 description · u64 decode time · u32 duration · i32 composition offset ·
+//             far)
+//   2 frame   u32 track · u32 description · u64 decode time · u32 duration · i32 composition offset ·
 //             u8 flags (1 sync, 2 first of a continued stream) · i64 arrival (Unix ns) · the coded frame
 //   3 event   i64 time in ns on the recording's timeline · JSON
 //   4 seal    u16 n · n × (track u32 · u32 duration of its last frame); nothing follows
@@ -22,6 +27,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -72,33 +78,49 @@ struct JournalContent {
   std::uint64_t torn_bytes = 0;  // behind that
 };
 
-std::string journal_name(ChunkNumber chunk);
-// The chunk of a journal's file name, or nothing.
-std::optional<ChunkNumber> parse_journal_name(std::string_view name);
+// A journal's file: the generation counts the times that the chunk's records were written anew, from 1.
+struct JournalName {
+  ChunkNumber chunk;
+  std::uint32_t generation = 1;
+  auto operator<=>(const JournalName&) const = default;
+};
+std::string journal_name(ChunkNumber chunk, std::uint32_t generation = 1);
+std::optional<JournalName> parse_journal_name(std::string_view name);  // nothing: not a journal's name
 
 // Parses what is there; never fails.
 JournalContent parse_journal(ByteView bytes);
+// Does `a` say more of its chunk than `b`?
+bool says_more(const JournalContent& a, const JournalContent& b);
 
 // Appends records. add_* only collects; `flush` writes what was collected in one write(2) and makes it durable. After
-// an error of flush the journal must not be used again: start another file.
+// an error of flush the file must not be used again; `rewrite` starts another.
 class JournalWriter {
  public:
-  // Makes the file with its head, durable, its name included.
-  static Result<JournalWriter> create(sys::FileSystem& fs, const std::string& directory, const JournalHead& head);
+  // Makes the file with its head, durable, its name included. A generation whose file exists already is stepped over.
+  static Result<JournalWriter> create(sys::FileSystem& fs, const std::string& directory, const JournalHead& head,
+                                      std::uint32_t generation = 1);
 
-  void add_frame(const JournalFrame& frame);
-  void add_event(const JournalEvent& event);
+  void add(const JournalEntry& entry);
   void add_seal(const JournalSeal& seal);
   bool has_pending() const { return !pending_.empty(); }
   Status flush();
+  // All of it (the head as it was created) into a file of the next generation, durable; the old file goes. On an error
+  // this writer is as it was.
+  Status rewrite(sys::FileSystem& fs, const std::string& directory, std::span<const JournalEntry> entries,
+                 const JournalSeal* seal);
+  // Removes the chunk's files, all generations. Not synced: one that comes back is dropped by recovery.
+  Status remove(sys::FileSystem& fs) const;
   const std::string& path() const { return path_; }
 
  private:
   JournalWriter() = default;
-  void add(std::uint8_t type, ByteView fields, ByteView data);
+  void add_record(std::uint8_t type, ByteView fields, ByteView data);
 
   std::unique_ptr<sys::File> file_;
   std::string path_;
+  std::vector<std::string> distrusted_;  // files of earlier generations that could not be removed
+  JournalHead head_;
+  std::uint32_t generation_ = 1;
   ByteBuffer pending_;
   std::uint32_t sequence_ = 0;
 };

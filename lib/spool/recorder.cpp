@@ -11,6 +11,12 @@
 namespace mc::spool {
 namespace {
 
+constexpr std::uint64_t kReserveBytes = 64U << 20;
+constexpr std::uint64_t kWarnBytes = 1U << 30;
+constexpr std::uint64_t kReserveInodes = 16;
+constexpr std::uint64_t kWarnInodes = 256;
+constexpr std::uint64_t kLookEveryBytes = 256U << 10;
+
 // SESSION/TAKE/GUEST from the directory's own place, else solo/001/NAME.
 Result<wire::RecordingPath> path_from_directory(const std::string& directory) {
   std::error_code ec;
@@ -69,12 +75,17 @@ std::int64_t to_ns(std::uint64_t ticks, std::uint32_t timescale) {
 }  // namespace
 
 Recorder::Recorder(sys::FileSystem& fs, std::string directory, RecorderOptions options)
-    : fs_(&fs), directory_(std::move(directory)), options_(std::move(options)) {}
+    : fs_(&fs),
+      directory_(std::move(directory)),
+      options_(std::move(options)),
+      errors_(std::make_unique<DiskErrors>(options_.log)) {}
 
 Result<Recorder> Recorder::open(sys::FileSystem& fs, const std::string& directory, RecorderOptions options,
                                 Locking locking) {
   MC_TRY(sys::make_directories(fs, directory));
   Recorder recorder(fs, directory, std::move(options));
+  MC_TRY_ASSIGN(const sys::SpaceInfo space, fs.space(directory));
+  recorder.set_marks(space);
   if (locking == Locking::kernel) {
     auto lock = sys::FileLock::acquire(sys::join_path(directory, kLockName));
     if (!lock && lock.error().sys_errno == EWOULDBLOCK) {
@@ -96,6 +107,9 @@ Result<Recorder> Recorder::open(sys::FileSystem& fs, const std::string& director
       MC_TRY_ASSIGN(recorder.state_.path, path_from_directory(directory));
     }
   }
+  MC_TRY_ASSIGN(const DiskLevel level, recorder.look_at_disk());
+  if (level == DiskLevel::full) return fail(recorder.no_room());
+  recorder.publisher_ = std::make_unique<Publisher>(fs, directory, *recorder.errors_, recorder.options_.publishing);
   return recorder;
 }
 
@@ -108,6 +122,10 @@ void Recorder::begin_stream() {
   stream_movie_ = {};
   has_events_ = false;
   end_seen_ = false;
+  if (state_.stop_reason.empty()) return;
+  // The hole that begins where the writer stopped of itself has a reason already.
+  const json::object gap{{"event", "gap"}, {"reason", std::exchange(state_.stop_reason, {})}};
+  early_events_.push_back({0, json::to_text(gap)});
 }
 
 Status Recorder::take(mp4::Item item) {
@@ -169,19 +187,33 @@ Status Recorder::take_event(const mp4::Event& event) {
     return {};
   }
   entry.time_ns += *offset_ns_;
-  add_event(std::move(entry));
+  add_entry(std::move(entry));
   return {};
+}
+
+// Where the newest frame of any track ends.
+std::int64_t Recorder::recorded_ns() const {
+  std::int64_t recorded = 0;
+  for (const auto& [id, end] : state_.ends) {
+    if (const mp4::Track* known = state_.movie.find(id))
+      recorded = std::max(recorded, to_ns(end.end, known->timescale));
+  }
+  return recorded;
+}
+
+Result<std::int64_t> Recorder::add_event_now(json::object event) {
+  if (!open_) return fail(ErrorKind::unavailable, "no frame has come in yet");
+  const std::int64_t now_ns = recorded_ns();
+  add_entry(JournalEvent{now_ns, json::to_text(event)});
+  MC_TRY(commit());
+  return now_ns;
 }
 
 // Puts the stream's times on the recording's timeline: by the wall clock where both sides know it, and never backwards.
 void Recorder::choose_offset(const mp4::Sample& first) {
   const mp4::Track* track = state_.movie.find(first.track_id);
   const std::int64_t stream_start = to_ns(first.decode_time, track->timescale);
-  std::int64_t recorded = 0;
-  for (const auto& [id, end] : state_.ends) {
-    if (const mp4::Track* known = state_.movie.find(id))
-      recorded = std::max(recorded, to_ns(end.end, known->timescale));
-  }
+  const std::int64_t recorded = recorded_ns();
   std::int64_t offset = *stream_t0_wall_ns_ - state_.t0_wall_ns;  // 0 for the stream that began the recording
   if (stream_start + offset < recorded) {
     options_.log(LogLevel::warning,
@@ -234,27 +266,25 @@ Status Recorder::take_sample(mp4::SampleItem item) {
 
   JournalFrame frame{sample, first_of_track && state_.ends.contains(track->id), now, std::move(item.data)};
   if (closing_) closing_->next.emplace(track->id, sample.decode_time);
-  open_->journal.add_frame(frame);
-  open_->entries.emplace_back(std::move(frame));
+  add_entry(std::move(frame));
+  pending_since_ns_.push_back(options_.clock->monotonic_ns());
   state_.ends[track->id] = {sample.decode_time, sample.decode_time + sample.duration};
   started_[track->id] = true;
   ++frames_;
-  if (closing_ && knows_all_followers(*closing_)) return finish_closing();
+  if (closing_ && knows_all_followers(*closing_)) return submit_closing();
   return {};
 }
 
-// The manifest is born whole: head, t0 and the first init in one rename, so that it never exists without them.
+// The manifest is born whole: head and t0 in one rename, so that it never exists without them.
 Status Recorder::start_recording() {
   if (state_.recording_id.empty()) {
     MC_TRY_ASSIGN(const ByteBuffer id, digest::random_bytes(16));
     state_.recording_id = digest::to_hex(id);
   }
   state_.t0_wall_ns = *stream_t0_wall_ns_;
-  const std::string staged = sys::join_path(directory_, std::string(".stage-") + wire::kManifestName);
   const std::string head = wire::header_line() + wire::recording_line(state_.recording_id, *state_.path) +
                            wire::t0_line(state_.t0_wall_ns, stream_bound_us_);
-  MC_TRY(sys::stage_file(*fs_, staged, as_bytes(head)));
-  MC_TRY(sys::publish_file(*fs_, staged, sys::join_path(directory_, wire::kManifestName)));
+  MC_TRY(publish_durably(*fs_, directory_, wire::kManifestName, as_bytes(head), *errors_));
   state_.exists = true;
   return {};
 }
@@ -263,14 +293,12 @@ Status Recorder::publish_init() {
   ByteBuffer bytes;
   mp4::write_init(state_.movie, bytes);
   const InitNumber number = state_.init.next();
-  const std::string name = wire::init_name(number);
-  const std::string path = sys::join_path(directory_, name);
-  const std::string staged = sys::join_path(directory_, ".stage-" + name);
+  MC_TRY(publisher_->drain());  // one at a time writes the manifest
   // One that a crash left without its line is replaced: no chunk can refer to it yet.
-  MC_TRY(sys::stage_file(*fs_, staged, bytes));
-  MC_TRY(sys::publish_file(*fs_, staged, path));
+  MC_TRY(publish_durably(*fs_, directory_, wire::init_name(number), bytes, *errors_));
   MC_TRY(append_manifest(*fs_, directory_,
-                         wire::init_lines({number, bytes.size(), summarise(state_.movie)}, digest::sha256_hex(bytes))));
+                         wire::init_lines({number, bytes.size(), summarise(state_.movie)}, digest::sha256_hex(bytes)),
+                         *errors_));
   state_.init = number;
   init_pending_ = false;
   return {};
@@ -278,46 +306,75 @@ Status Recorder::publish_init() {
 
 // The next chunk's journal exists before the finished chunk is built, so that building never delays a frame.
 Status Recorder::open_chunk() {
-  if (closing_) MC_TRY(finish_closing());
+  if (closing_) MC_TRY(submit_closing());
   if (open_) {
-    MC_TRY(commit_chunk(*open_));
-    closing_ = std::move(open_);
+    MC_TRY(commit_open());
+    closing_ = std::move(open_->chunk);
     open_.reset();
   }
   if (init_pending_) MC_TRY(publish_init());
   JournalHead head{state_.next_chunk, state_.init, state_.t0_wall_ns, {}};
   for (const auto& [id, end] : state_.ends) head.last.push_back({id, end.decode_time});
-  MC_TRY_ASSIGN(JournalWriter journal, JournalWriter::create(*fs_, directory_, head));
-  open_.emplace(OpenChunk{std::move(head), std::move(journal), {}, 0, {}});
+  auto journal = JournalWriter::create(*fs_, directory_, head);
+  if (!journal) {
+    MC_TRY(errors_->accept(journal.error(), "another journal is begun"));
+    journal = JournalWriter::create(*fs_, directory_, head, 2);
+  }
+  if (!journal) return fail(std::move(journal).error());
+  open_.emplace(OpenChunk{{std::move(head), std::move(*journal), {}, {}, 0, nullptr}, 0});
   state_.next_chunk = state_.next_chunk.next();
+  unlooked_bytes_ = kLookEveryBytes;  // look at the disk with the next commit
   if (closing_) {
-    for (auto& event : unused_reasons(closing_->entries)) add_event(std::move(event));
+    for (auto& event : unused_reasons(closing_->entries)) add_entry(std::move(event));
   }
   for (auto& event : std::exchange(early_events_, {})) {
     event.time_ns += *offset_ns_;
-    add_event(std::move(event));
+    add_entry(std::move(event));
   }
   for (const auto& [id, frames] : std::exchange(dropped_, {})) {
     const json::object dropped{{"event", "dropped"}, {"track", id}, {"frames", frames}, {"reason", "before-key-frame"}};
-    add_event({*offset_ns_, json::to_text(dropped)});
+    add_entry(JournalEvent{*offset_ns_, json::to_text(dropped)});
   }
   return {};
 }
 
-void Recorder::add_event(JournalEvent event) {
-  open_->journal.add_event(event);
-  open_->entries.emplace_back(std::move(event));
+void Recorder::add_entry(JournalEntry entry) {
+  UnpublishedChunk& chunk = open_->chunk;
+  chunk.journal.add(entry);
+  if (const auto* frame = std::get_if<JournalFrame>(&entry)) {
+    chunk.bytes += frame->data.size();
+    unlooked_bytes_ += frame->data.size();
+    ++window_.frames_pending;
+  }
+  chunk.entries.push_back(std::move(entry));
 }
 
 Status Recorder::commit() {
-  if (open_) MC_TRY(commit_chunk(*open_));
+  if (open_) MC_TRY(commit_open());
+  MC_TRY(tell_published());
+  if (unlooked_bytes_ < kLookEveryBytes) return {};
+  unlooked_bytes_ = 0;
+  MC_TRY_ASSIGN(const DiskLevel level, look_at_disk());
+  if (level == DiskLevel::full) return fail(no_room());
   return {};
 }
 
-Status Recorder::commit_chunk(OpenChunk& chunk) {
-  MC_TRY(chunk.journal.flush());
-  for (; chunk.acknowledged < chunk.entries.size(); ++chunk.acknowledged) {
-    const auto* frame = std::get_if<JournalFrame>(&chunk.entries[chunk.acknowledged]);
+Status Recorder::commit_open() {
+  UnpublishedChunk& chunk = open_->chunk;
+  if (!chunk.journal.has_pending()) return {};
+  const std::int64_t begin_ns = options_.clock->monotonic_ns();
+  if (const Status flushed = chunk.journal.flush(); !flushed) {
+    MC_TRY(errors_->accept(flushed.error(), "the journal is written again to a new file"));
+    MC_TRY(chunk.journal.rewrite(*fs_, directory_, chunk.entries, nullptr));
+  }
+  const std::int64_t now_ns = options_.clock->monotonic_ns();
+  window_.last_flush_us = static_cast<std::uint64_t>(now_ns - begin_ns) / 1000;
+  ++window_.flushes;
+  window_.frames_pending = 0;
+  for (const std::int64_t since_ns : pending_since_ns_) window_.frame_to_durable.add(now_ns - since_ns);
+  pending_since_ns_.clear();
+  for (; open_->acknowledged < chunk.entries.size(); ++open_->acknowledged) {
+    const auto* frame = std::get_if<JournalFrame>(&chunk.entries[open_->acknowledged]);
     if (frame != nullptr && options_.on_durable) {
       options_.on_durable({frame->sample.track_id, frame->sample.decode_time, chunk.head.chunk});
     }
@@ -325,44 +382,81 @@ Status Recorder::commit_chunk(OpenChunk& chunk) {
   return {};
 }
 
-bool Recorder::knows_all_followers(const OpenChunk& chunk) const {
+bool Recorder::knows_all_followers(const UnpublishedChunk& chunk) const {
   return std::ranges::all_of(chunk.entries, [&](const JournalEntry& entry) {
     const auto* frame = std::get_if<JournalFrame>(&entry);
     return frame == nullptr || chunk.next.contains(frame->sample.track_id);
   });
 }
 
-Status Recorder::finish_closing() {
-  OpenChunk chunk = std::move(*closing_);
+Status Recorder::submit_closing() {
+  UnpublishedChunk chunk = std::move(*closing_);
   closing_.reset();
-  // The init that the chunk was recorded with: a later one only adds descriptions behind.
-  const JournalSeal seal = make_seal(state_.movie, chunk.entries, chunk.next);
-  // Sealed durably before anything is staged: recovery must then build the very same bytes.
-  chunk.journal.add_seal(seal);
-  MC_TRY(chunk.journal.flush());
-  MC_TRY_ASSIGN(const BuiltChunk built, build_chunk(state_.movie, chunk.head, chunk.entries, seal));
-  MC_TRY(publish_chunk(*fs_, directory_, built.line, built.bytes, built.ledger, options_.log));
-  // Only now: until the manifest is durable the journal is the only proof of these frames.
-  MC_TRY(fs_->remove(chunk.journal.path()));
-  if (options_.on_chunk) options_.on_chunk(built.line, wire::chunk_name(built.line.number));
+  chunk.movie = std::make_shared<const mp4::Movie>(state_.movie);
+  return publisher_->submit(std::move(chunk));
+}
+
+Status Recorder::tell_published() {
+  MC_TRY_ASSIGN(const auto lines, publisher_->published());
+  for (const wire::ChunkLine& line : lines) {
+    if (options_.on_chunk) options_.on_chunk(line, wire::chunk_name(line.number));
+  }
   return {};
 }
 
+void Recorder::set_marks(const sys::SpaceInfo& space) {
+  const auto mark = [&](std::uint64_t wanted, std::uint64_t usual, std::uint64_t share) {
+    if (wanted > 0) return wanted;
+    return space.total_bytes == 0 ? usual : std::min(usual, space.total_bytes / share);
+  };
+  options_.reserve_bytes = mark(options_.reserve_bytes, kReserveBytes, 10);
+  options_.warn_bytes = std::max(options_.reserve_bytes, mark(options_.warn_bytes, kWarnBytes, 3));
+}
+
+// Chunks that are only in journals need their room once more.
+Result<DiskLevel> Recorder::look_at_disk() {
+  MC_TRY_ASSIGN(const sys::SpaceInfo space, fs_->space(directory_));
+  const std::uint64_t owed = (publisher_ ? publisher_->unpublished_bytes() : 0) + (open_ ? open_->chunk.bytes : 0) +
+                             (closing_ ? closing_->bytes : 0);
+  const auto below = [&](std::uint64_t bytes, std::uint64_t inodes) {
+    return space.free_bytes < bytes + owed || space.free_inodes < inodes;
+  };
+  const DiskLevel level = below(options_.reserve_bytes, kReserveInodes) ? DiskLevel::full
+                          : below(options_.warn_bytes, kWarnInodes)     ? DiskLevel::low
+                                                                        : DiskLevel::enough;
+  if (level != std::exchange(disk_, level) && options_.on_disk) options_.on_disk(level, space);
+  return level;
+}
+
+Error Recorder::no_room() const {
+  return Error{ErrorKind::no_space,
+               "the disk of '" + directory_ + "' is full: less than the reserve of " +
+                   std::to_string(options_.reserve_bytes) + " bytes or " + std::to_string(kReserveInodes) +
+                   " inodes is free",
+               ENOSPC, "make room and write into the same directory again: the recording goes on"};
+}
+
 Status Recorder::finish(EndOfStream how) {
-  MC_TRY(commit());
-  if (closing_) MC_TRY(finish_closing());
-  if (open_) {
-    closing_ = std::move(open_);
-    open_.reset();
-    MC_TRY(finish_closing());
+  if (how == EndOfStream::disk_full && open_) {
+    add_entry(JournalEvent{recorded_ns(), json::to_text({{"event", "stopped"}, {"reason", "disk-full"}})});
   }
+  if (open_) MC_TRY(commit_open());
+  if (closing_) MC_TRY(submit_closing());
+  if (open_) {
+    closing_ = std::move(open_->chunk);
+    open_.reset();
+    MC_TRY(submit_closing());
+  }
+  const Status drained = publisher_->drain();
+  MC_TRY(tell_published());
+  MC_TRY(std::move(drained));
   if (chunks() == 0) {
     return fail(Error{ErrorKind::damaged, "no frame came in: nothing was recorded into '" + directory_ + "'", 0,
                       "look at what the program before in the pipe says"});
   }
   const bool close = end_seen_ || (!has_events_ && how == EndOfStream::whole);
-  if (!close) return {};
-  MC_TRY(close_recording(*fs_, directory_));
+  if (!close || how == EndOfStream::disk_full) return {};
+  MC_TRY(close_recording(*fs_, directory_, *errors_));
   closed_ = true;
   return {};
 }

@@ -2,15 +2,25 @@
 //
 //   auto recorder = Recorder::open(fs, directory, options);      // lock, recovery of what a crash left
 //   recorder->begin_stream();                                     // a new input; continues the recording if there is
-//   one while (…) { recorder->take(item); … recorder->commit(); }     // commit: what was taken is durable, then
-//   acknowledged recorder->finish(EndOfStream::…);                             // last chunk published; closed or left
+//                                                                  // one
+//   while (…) { recorder->take(item); … recorder->commit(); }      // commit: what was taken is durable, and
+//   acknowledged recorder->finish(EndOfStream::…);                              // last chunk published; closed or left
 //   open
 //
 // What is true after a crash at each step is in mc-spool-format(5). In short: `take` promises nothing; after `commit`
 // every frame taken before it is found again by recovery; a chunk is in the manifest only when it is durable under its
 // name. The caller calls commit whenever no more input is waiting, so that frames that came in meanwhile share a flush.
 //
-// One thread. Owns the directory's lock as long as it lives. The destructor commits nothing.
+// A finished chunk is built and published on a thread of its own, from its journal; the next frame goes into the next
+// journal and does not wait. A disk that fails a flush is met by writing the same again to a new file, once
+// (DiskErrors); when that fails too, take or commit gives kind io, and what was acknowledged is in the journals.
+//
+// The disk is looked at ahead. Room left for the unpublished chunks is counted as used. Below `warn_bytes` on_disk is
+// told, below `reserve_bytes` commit, after having made the frames durable, gives kind no_space; the caller then calls
+// finish(EndOfStream::disk_full), for which there is room.
+//
+// The caller's thread makes all calls and gets all callbacks, but for the log, which may be called from any. Owns the
+// directory's lock as long as it lives. The destructor commits nothing.
 #pragma once
 
 #include <cstdint>
@@ -22,11 +32,14 @@
 #include <vector>
 
 #include "base/clock.hpp"
+#include "base/json.hpp"
+#include "base/latency.hpp"
 #include "base/log.hpp"
 #include "mp4/cut_rule.hpp"
 #include "mp4/stream_parser.hpp"
 #include "spool/chunk_builder.hpp"
 #include "spool/journal.hpp"
+#include "spool/publisher.hpp"
 #include "spool/recovery.hpp"
 #include "sys/file_system.hpp"
 #include "sys/lock.hpp"
@@ -41,18 +54,35 @@ struct DurableFrame {
   ChunkNumber chunk;
 };
 
+enum class DiskLevel : std::uint8_t { enough, low, full };
+
+// How much of what came in a power cut would take now, and would have taken so far.
+struct LossWindow {
+  std::uint64_t frames_pending = 0;   // taken, not durable
+  std::uint64_t flushes = 0;          // of frames, so far
+  std::uint64_t last_flush_us = 0;    // how long the last one took
+  LatencyHistogram frame_to_durable;  // from `take` to the end of the flush, each frame
+};
+
 struct RecorderOptions {
   std::optional<wire::RecordingPath> path;  // for a new recording; nothing: made from the directory's name
   const Clock* clock = &system_clock();
   Log log = no_log();
   std::function<void(const DurableFrame&)> on_durable;                            // after the flush; must not block
   std::function<void(const wire::ChunkLine&, const std::string& name)> on_chunk;  // after it is in the manifest
+  std::function<void(DiskLevel, const sys::SpaceInfo&)> on_disk;                  // when the level has changed
+  // Room that is kept free, and below which a warning comes. 0: 64 MiB and 1 GiB, or a tenth and a third of the file
+  // system where that is less. Inodes: 16 and 256.
+  std::uint64_t reserve_bytes = 0;
+  std::uint64_t warn_bytes = 0;
+  Publisher::Mode publishing = Publisher::Mode::background;
 };
 
 enum class EndOfStream : std::uint8_t {
-  whole,    // the input ended between boxes
-  torn,     // inside a box: the producer died
-  stopped,  // we were told to stop reading
+  whole,      // the input ended between boxes
+  torn,       // inside a box: the producer died
+  stopped,    // we were told to stop reading
+  disk_full,  // we stopped reading: no room. Ledgered as a gap whose end is not known yet
 };
 
 // `none` is for a file system that the kernel knows nothing of.
@@ -69,6 +99,9 @@ class Recorder {
   Status take(mp4::Item item);
   // Frames taken since the last commit become durable and are acknowledged.
   Status commit();
+  // An event as if the stream had brought it now (mc-protocol(7)): at the end of the newest frame, durable on return.
+  // Its time, in ns on the recording's timeline. Kind unavailable: no frame has come yet.
+  Result<std::int64_t> add_event_now(json::object event);
   // Publishes the last chunk. Closes the recording when the stream said so (event `end`), or when it has no event
   // track and ended whole; leaves it open otherwise. Kind damaged when the recording has no frame at all.
   Status finish(EndOfStream how);
@@ -78,15 +111,13 @@ class Recorder {
   std::uint32_t chunks() const { return state_.next_chunk.value - 1; }
   std::uint64_t frames() const { return frames_; }
   const std::string& recording_id() const { return state_.recording_id; }
+  const LossWindow& loss_window() const { return window_; }
+  std::uint32_t disk_errors() const { return errors_->count(); }  // made good so far
 
  private:
-  // A chunk whose frames are (becoming) durable in its journal and that is not published yet.
   struct OpenChunk {
-    JournalHead head;
-    JournalWriter journal;
-    std::vector<JournalEntry> entries;
+    UnpublishedChunk chunk;
     std::size_t acknowledged = 0;  // entries up to here are durable
-    NextFrames next;               // filled while the chunk waits to be built
   };
 
   Recorder(sys::FileSystem& fs, std::string directory, RecorderOptions options);
@@ -99,10 +130,15 @@ class Recorder {
   void choose_offset(const mp4::Sample& first);
   void place(const mp4::Track& track, mp4::Sample& sample);
   Status open_chunk();
-  void add_event(JournalEvent event);  // to the open chunk
-  Status commit_chunk(OpenChunk& chunk);
-  bool knows_all_followers(const OpenChunk& chunk) const;
-  Status finish_closing();
+  void add_entry(JournalEntry entry);  // to the open chunk
+  Status commit_open();
+  bool knows_all_followers(const UnpublishedChunk& chunk) const;
+  Status submit_closing();
+  Status tell_published();
+  void set_marks(const sys::SpaceInfo& space);
+  Result<DiskLevel> look_at_disk();
+  Error no_room() const;
+  std::int64_t recorded_ns() const;
 
   sys::FileSystem* fs_;
   std::string directory_;
@@ -114,7 +150,13 @@ class Recorder {
   std::vector<std::vector<std::uint32_t>> description_map_;
   std::optional<mp4::CutRule> cut_;
   std::optional<OpenChunk> open_;
-  std::optional<OpenChunk> closing_;  // the one before, waiting for its last durations
+  std::optional<UnpublishedChunk> closing_;  // the one before, waiting for its last durations
+  std::unique_ptr<DiskErrors> errors_;
+  std::unique_ptr<Publisher> publisher_;
+  LossWindow window_;
+  std::vector<std::int64_t> pending_since_ns_;  // when each frame that is not durable yet was taken, monotonic
+  DiskLevel disk_ = DiskLevel::enough;
+  std::uint64_t unlooked_bytes_ = 0;  // written since the disk was looked at
 
   // Of the current stream.
   std::optional<std::int64_t> offset_ns_;  // added to its times to put them on the recording's timeline

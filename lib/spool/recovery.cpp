@@ -35,7 +35,7 @@ Status set_aside(sys::FileSystem& fs, const std::string& directory, const std::s
 class Recovery {
  public:
   Recovery(sys::FileSystem& fs, const std::string& directory, const Log& log)
-      : fs_(fs), directory_(directory), log_(log) {}
+      : fs_(fs), directory_(directory), log_(log), errors_(log) {}
 
   Result<RecordingState> run() {
     MC_TRY_ASSIGN(const auto entries, fs_.list(directory_));
@@ -48,11 +48,10 @@ class Recovery {
       return std::move(state_);
     }
     if (torn_tail_) MC_TRY(cut_torn_tail());
-    std::vector<ChunkNumber> journals;
+    std::map<ChunkNumber, std::vector<std::string>> journals;  // all generations of each
     for (const auto& entry : entries) {
-      if (const auto chunk = parse_journal_name(entry.name)) journals.push_back(*chunk);
+      if (const auto name = parse_journal_name(entry.name)) journals[name->chunk].push_back(path_of(entry.name));
     }
-    std::ranges::sort(journals);
     if (!journals.empty()) MC_TRY(replay(journals));
     if (!state_.closed) MC_TRY(adopt_orphans());
     MC_TRY(find_track_ends());
@@ -82,6 +81,7 @@ class Recovery {
     state_.path = m.path;
     state_.t0_wall_ns = m.t0_wall_ns.value_or(0);
     state_.closed = m.end.has_value();
+    if (!m.gaps.empty() && m.gaps.back().from == m.gaps.back().to) state_.stop_reason = m.gaps.back().reason;
     state_.next_chunk = ChunkNumber{m.chunk_count() + 1};
     state_.init = InitNumber{static_cast<std::uint32_t>(m.files.size()) - m.chunk_count()};
     if (state_.init.value > 0) {
@@ -128,28 +128,39 @@ class Recovery {
     return file->close();
   }
 
-  Status replay(const std::vector<ChunkNumber>& journals) {
-    for (std::size_t i = 0; i < journals.size(); ++i) {
-      const std::string path = path_of(journal_name(journals[i]));
-      if (journals[i] >= state_.next_chunk && !state_.closed) {
-        MC_TRY_ASSIGN(const ByteBuffer bytes, sys::read_file(fs_, path, kMaxChunkFileBytes));
-        JournalContent content = parse_journal(bytes);
+  using Journals = std::map<ChunkNumber, std::vector<std::string>>;
+
+  Status replay(const Journals& journals) {
+    for (auto at = journals.begin(); at != journals.end(); ++at) {
+      if (at->first >= state_.next_chunk && !state_.closed) {
+        MC_TRY_ASSIGN(JournalContent content, read_journal(at->second));
         // The frame that fixes the last durations stands in the next journal, when there is one.
         NextFrames next;
-        if (!content.seal && i + 1 < journals.size()) {
-          MC_TRY_ASSIGN(next, first_frames(path_of(journal_name(journals[i + 1]))));
+        if (!content.seal && std::next(at) != journals.end()) {
+          MC_TRY_ASSIGN(const JournalContent behind, read_journal(std::next(at)->second));
+          next = first_frames(behind);
         }
         MC_TRY(rebuild(content, next));
       }
-      MC_TRY(fs_.remove(path));
+      for (const std::string& path : at->second) MC_TRY(fs_.remove(path));
     }
     return fs_.sync_directory(directory_);
   }
 
-  Result<NextFrames> first_frames(const std::string& path) {
-    MC_TRY_ASSIGN(const ByteBuffer bytes, sys::read_file(fs_, path, kMaxChunkFileBytes));
+  // Of all generations, the one that says most.
+  Result<JournalContent> read_journal(const std::vector<std::string>& paths) {
+    JournalContent best;
+    for (const std::string& path : paths) {
+      MC_TRY_ASSIGN(const ByteBuffer bytes, sys::read_file(fs_, path, kMaxChunkFileBytes));
+      JournalContent content = parse_journal(bytes);
+      if (says_more(content, best)) best = std::move(content);
+    }
+    return best;
+  }
+
+  static NextFrames first_frames(const JournalContent& content) {
     NextFrames next;
-    for (const auto& entry : parse_journal(bytes).entries) {
+    for (const auto& entry : content.entries) {
       if (const auto* frame = std::get_if<JournalFrame>(&entry)) {
         next.emplace(frame->sample.track_id, frame->sample.decode_time);
       }
@@ -166,7 +177,7 @@ class Recovery {
     MC_TRY_ASSIGN(const mp4::Movie movie, read_init(content.head->init));
     const JournalSeal seal = content.seal ? *content.seal : make_seal(movie, content.entries, next);
     MC_TRY_ASSIGN(const BuiltChunk chunk, build_chunk(movie, *content.head, content.entries, seal));
-    MC_TRY(publish_chunk(fs_, directory_, chunk.line, chunk.bytes, chunk.ledger, log_));
+    MC_TRY(publish_chunk(fs_, directory_, chunk.line, chunk.bytes, chunk.ledger, errors_));
     count_recovered(static_cast<std::uint64_t>(frames));
     return {};
   }
@@ -192,7 +203,7 @@ class Recovery {
         log_(LogLevel::warning, "'" + path_of(name) + "' " + line.error().message);
         return set_aside(fs_, directory_, name, log_);
       }
-      MC_TRY(publish_chunk(fs_, directory_, *line, *bytes, {}, log_));
+      MC_TRY(publish_chunk(fs_, directory_, *line, *bytes, {}, errors_));
       count_recovered(std::uint64_t{line->video} + line->audio);
     }
   }
@@ -226,6 +237,7 @@ class Recovery {
   sys::FileSystem& fs_;
   const std::string& directory_;
   const Log& log_;
+  DiskErrors errors_;
   RecordingState state_;
   bool torn_tail_ = false;
   std::uint64_t intact_bytes_ = 0;
@@ -233,43 +245,90 @@ class Recovery {
 
 }  // namespace
 
+Status DiskErrors::accept(const Error& error, const std::string& remedy) {
+  if (error.kind != ErrorKind::io) return fail(error);
+  count_.fetch_add(1, std::memory_order_relaxed);
+  log_(LogLevel::warning, error.message + "; " + remedy);
+  return {};
+}
+
 Result<RecordingState> recover_recording(sys::FileSystem& fs, const std::string& directory, const Log& log) {
   return Recovery(fs, directory, log).run();
 }
 
-Status append_manifest(sys::FileSystem& fs, const std::string& directory, const std::string& lines) {
-  MC_TRY_ASSIGN(const auto file, fs.open_append(sys::join_path(directory, wire::kManifestName)));
+namespace {
+
+Status append_durably(sys::FileSystem& fs, const std::string& path, const std::string& lines) {
+  MC_TRY_ASSIGN(const auto file, fs.open_append(path));
   MC_TRY(file->write(as_bytes(lines)));
   MC_TRY(file->sync_data());
   return file->close();
 }
 
+// The manifest as it was durable before, and `lines`, in a new file: of the old one's last bytes nobody knows now what
+// the disk holds.
+Status rewrite_manifest(sys::FileSystem& fs, const std::string& directory, std::uint64_t durable_bytes,
+                        const std::string& lines) {
+  const std::string path = sys::join_path(directory, wire::kManifestName);
+  MC_TRY_ASSIGN(ByteBuffer bytes, sys::read_file(fs, path, kMaxManifestBytes));
+  if (bytes.size() < durable_bytes) return fail(ErrorKind::damaged, "'" + path + "' has become shorter");
+  bytes.resize(durable_bytes);
+  append(bytes, as_bytes(lines));
+  const std::string staged = stage_path(directory, wire::kManifestName);
+  MC_TRY(sys::stage_file(fs, staged, bytes));
+  return sys::publish_file(fs, staged, path);
+}
+
+}  // namespace
+
+Status append_manifest(sys::FileSystem& fs, const std::string& directory, const std::string& lines,
+                       DiskErrors& errors) {
+  const std::string path = sys::join_path(directory, wire::kManifestName);
+  MC_TRY_ASSIGN(const auto before, fs.info(path));
+  const Status appended = append_durably(fs, path, lines);
+  if (appended) return {};
+  MC_TRY(errors.accept(appended.error(), "the manifest is written again to a new file"));
+  return rewrite_manifest(fs, directory, before.size_bytes, lines);
+}
+
+Status publish_durably(sys::FileSystem& fs, const std::string& directory, const std::string& name, ByteView bytes,
+                       DiskErrors& errors) {
+  const std::string staged = stage_path(directory, name);
+  const std::string path = sys::join_path(directory, name);
+  const auto attempt = [&]() -> Status {
+    MC_TRY(sys::stage_file(fs, staged, bytes));
+    return sys::publish_file(fs, staged, path);
+  };
+  const Status published = attempt();
+  if (published) return {};
+  MC_TRY(errors.accept(published.error(), "'" + name + "' is written again to a new file"));
+  return attempt();
+}
+
 Status publish_chunk(sys::FileSystem& fs, const std::string& directory, const wire::ChunkLine& line, ByteView bytes,
-                     const std::string& ledger, const Log& log) {
+                     const std::string& ledger, DiskErrors& errors) {
   const std::string name = wire::chunk_name(line.number);
   const std::string path = sys::join_path(directory, name);
   const std::string sha256 = digest::sha256_hex(bytes);
   bool present = false;
-  if (const auto found = fs.info(path); found) {
+  if (fs.info(path)) {
     MC_TRY_ASSIGN(const FileHash hash, hash_file(fs, path));
     present = hash.sha256 == sha256;
-    if (!present) MC_TRY(set_aside(fs, directory, name, log));
+    if (!present) MC_TRY(set_aside(fs, directory, name, errors.log()));
   }
   if (present) {
-    // Published before the crash, but perhaps not yet durable: neither its bytes nor its name.
+    // Published before a crash: its bytes were synced before it got its name, but the name is perhaps not durable.
     MC_TRY_ASSIGN(const auto file, fs.open_update(path));
     MC_TRY(file->sync());
     MC_TRY(file->close());
     MC_TRY(fs.sync_directory(directory));
   } else {
-    const std::string staged = stage_path(directory, name);
-    MC_TRY(sys::stage_file(fs, staged, bytes));
-    MC_TRY(sys::publish_file(fs, staged, path));
+    MC_TRY(publish_durably(fs, directory, name, bytes, errors));
   }
-  return append_manifest(fs, directory, wire::chunk_lines(line, sha256, ledger));
+  return append_manifest(fs, directory, wire::chunk_lines(line, sha256, ledger), errors);
 }
 
-Status close_recording(sys::FileSystem& fs, const std::string& directory) {
+Status close_recording(sys::FileSystem& fs, const std::string& directory, DiskErrors& errors) {
   MC_TRY_ASSIGN(const LoadedManifest loaded, load_manifest(fs, directory));
   if (loaded.manifest.end) return {};
   const std::uint32_t chunks = loaded.manifest.chunk_count();
@@ -277,7 +336,7 @@ Status close_recording(sys::FileSystem& fs, const std::string& directory) {
     return fail(Error{ErrorKind::damaged, "'" + directory + "' holds no frame", 0,
                       "an empty recording is not closed: look at why nothing came in"});
   }
-  return append_manifest(fs, directory, wire::end_line(chunks, digest::sha256_hex(loaded.bytes)));
+  return append_manifest(fs, directory, wire::end_line(chunks, digest::sha256_hex(loaded.bytes)), errors);
 }
 
 }  // namespace mc::spool

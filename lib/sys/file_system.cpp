@@ -155,7 +155,8 @@ class RealFileSystem final : public FileSystem {
     struct statvfs sv {};
     if (::statvfs(path.c_str(), &sv) != 0) return fail(errno_error(errno, "cannot stat " + quoted(path)));
     return SpaceInfo{static_cast<std::uint64_t>(sv.f_bavail) * sv.f_frsize,
-                     sv.f_files == 0 ? UINT64_MAX : static_cast<std::uint64_t>(sv.f_favail)};
+                     sv.f_files == 0 ? UINT64_MAX : static_cast<std::uint64_t>(sv.f_favail),
+                     static_cast<std::uint64_t>(sv.f_blocks) * sv.f_frsize};
   }
 
  private:

@@ -49,6 +49,7 @@ struct FileInfo {
 struct SpaceInfo {
   std::uint64_t free_bytes = 0;   // for unprivileged users
   std::uint64_t free_inodes = 0;  // UINT64_MAX where the file system does not count them
+  std::uint64_t total_bytes = 0;  // 0: not known
 };
 
 class FileSystem {

@@ -60,7 +60,7 @@ struct ChunkLine {
 };
 struct GapLine {
   std::uint32_t track = 0;
-  MediaTime from, to;  // on the track's timeline; to > from
+  MediaTime from, to;  // on the track's timeline; equal: the writer stopped there, the rest of the hole is not known
   std::string reason;  // one word: device-lost, encoder-shed, disk-full, restarted, before-key-frame, source
   bool operator==(const GapLine&) const = default;
 };

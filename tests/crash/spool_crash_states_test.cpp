@@ -82,6 +82,7 @@ class Recorded {
     EXPECT_TRUE(made);
     spool::RecorderOptions options;
     options.path = wire::RecordingPath{"s", "001", "alice"};
+    options.publishing = spool::Publisher::Mode::immediate;  // so that the order of operations is always the same
     options.on_durable = [this](const spool::DurableFrame& frame) {
       acknowledged.push_back({frame.track, frame.decode_time});
       fs.acknowledge(acknowledged.size());

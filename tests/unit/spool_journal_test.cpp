@@ -27,9 +27,9 @@ class Journal : public testing::Test {
       frame.continues = i == 0;
       frame.arrival_ns = 1000 + static_cast<std::int64_t>(i);
       frame.data = {1, 2, 3, static_cast<std::uint8_t>(i)};
-      writer->add_frame(frame);
+      writer->add(frame);
     }
-    writer->add_event({42, R"({"event":"mark"})"});
+    writer->add(JournalEvent{42, R"({"event":"mark"})"});
     if (sealed) writer->add_seal({{{1, 2999}}});
     EXPECT_TRUE(writer->flush());
     return *sys::read_file(fs_, writer->path(), 1 << 20);
@@ -87,7 +87,10 @@ TEST_F(Journal, FlippedByteEndsTheJournalThere) {
 }
 
 TEST_F(Journal, NameRoundTrips) {
-  EXPECT_EQ(parse_journal_name(journal_name(ChunkNumber{7}))->value, 7U);
+  EXPECT_EQ(parse_journal_name(journal_name(ChunkNumber{7}))->chunk.value, 7U);
+  EXPECT_EQ(parse_journal_name(journal_name(ChunkNumber{7}, 3))->generation, 3U);
+  EXPECT_FALSE(parse_journal_name(".journal-000007.1")) << "the first generation has one spelling";
+  EXPECT_FALSE(parse_journal_name(".journal-000007."));
   EXPECT_FALSE(parse_journal_name(".journal-7"));
   EXPECT_FALSE(parse_journal_name(".journal-00000x"));
 }

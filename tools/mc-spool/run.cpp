@@ -42,7 +42,8 @@ Result<int> close(cli::Invocation& in, const std::string& directory) {
   auto& fs = sys::real_file_system();
   MC_TRY_ASSIGN(const auto lock, lock_recording(directory));
   MC_TRY_ASSIGN(const auto state, spool::recover_recording(fs, directory, in.log()));
-  MC_TRY(spool::close_recording(fs, directory));
+  spool::DiskErrors errors(in.log());
+  MC_TRY(spool::close_recording(fs, directory, errors));
   MC_TRY(in.event("closed", {{"directory", directory}, {"chunks", state.next_chunk.value - 1}}));
   in.log()(LogLevel::info, fmt::format("'{}' is closed with {} chunks", directory, state.next_chunk.value - 1));
   return cli::kDone;
