@@ -1,6 +1,7 @@
 #include "sys/signals.hpp"
 
 #include <fcntl.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -47,6 +48,23 @@ Result<StopSignals> StopSignals::install() {
 }
 
 int StopSignals::signal_number() const { return g_signal.load(); }
+
+Result<Fd> signal_descriptor(int signal_number) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, signal_number);
+  if (const int error = ::pthread_sigmask(SIG_BLOCK, &set, nullptr); error != 0) {
+    return fail(errno_error(error, "cannot block a signal"));
+  }
+  Fd fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!fd.valid()) return fail(errno_error(errno, "cannot create a signal descriptor"));
+  return fd;
+}
+
+bool take_signal(const Fd& descriptor) {
+  signalfd_siginfo info{};
+  return ::read(descriptor.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info);
+}
 
 void die_by_signal(int signal_number) {
   std::signal(signal_number, SIG_DFL);

@@ -21,6 +21,12 @@ class StopSignals {
   Fd read_end_;
 };
 
+// Blocks `signal_number` and gives a descriptor that becomes readable when it comes (signalfd(2)). Called before
+// threads start: they inherit the mask.
+Result<Fd> signal_descriptor(int signal_number);
+// Takes what a signal_descriptor has to say, without waiting; true: the signal came.
+bool take_signal(const Fd& descriptor);
+
 // Resets `signal_number` to its default and raises it: the death of a batch tool that was asked to stop.
 [[noreturn]] void die_by_signal(int signal_number);
 

@@ -7,8 +7,8 @@
 #include "base/clock.hpp"
 #include "cli/app.hpp"
 #include "mc-push/report.hpp"
-#include "upload/find_recordings.hpp"
-#include "upload/key_files.hpp"
+#include "spool/find_recordings.hpp"
+#include "spool/key_files.hpp"
 #include "upload/uploader.hpp"
 
 namespace mc::tool_push {
@@ -32,7 +32,7 @@ Result<upload::UploadOptions> make_options(const cli::Invocation& in, const Argu
   if (arguments.deadline_s > 0) {
     options.deadline_ns = system_clock().monotonic_ns() + static_cast<std::int64_t>(arguments.deadline_s * 1e9);
   }
-  MC_TRY_ASSIGN(options.keys, upload::read_key_files(sys::real_file_system(), arguments.keys));
+  MC_TRY_ASSIGN(options.keys, spool::read_key_files(sys::real_file_system(), arguments.keys));
   options.client.ca_file = arguments.ca_file;
   options.client.user_agent = "mc-push";
   options.stop_fd = in.stop.stop_fd();
@@ -42,7 +42,7 @@ Result<upload::UploadOptions> make_options(const cli::Invocation& in, const Argu
 // The recordings in DIR; with --follow a DIR that is not there yet, or has nothing in it, is taken for a recording that
 // is about to begin.
 Result<std::vector<std::string>> recordings_of(const Arguments& arguments) {
-  auto found = upload::find_recordings(sys::real_file_system(), arguments.directory);
+  auto found = spool::find_recordings(sys::real_file_system(), arguments.directory);
   if (!found && found.error().kind == ErrorKind::not_found && arguments.follow) return std::vector{arguments.directory};
   return found;
 }

@@ -3,12 +3,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <charconv>
-#include <cstring>
+
+#include "sys/local_socket.hpp"
 
 namespace mc::tool_spool {
 
@@ -16,18 +16,7 @@ Result<EventSink> EventSink::open(const std::string& where) {
   EventSink sink;
   if (where.empty()) return sink;
   if (where.starts_with("unix:")) {
-    const std::string path = where.substr(5);
-    sockaddr_un address{};
-    if (path.empty() || path.size() >= sizeof address.sun_path) {
-      return fail(ErrorKind::usage, "not the path of a socket: '" + path + "'");
-    }
-    address.sun_family = AF_UNIX;
-    std::memcpy(address.sun_path, path.c_str(), path.size());
-    sys::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (!fd.valid() || ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-      return fail(sys::errno_error(errno, "cannot connect to '" + path + "'"));
-    }
-    sink.fd_ = std::move(fd);
+    MC_TRY_ASSIGN(sink.fd_, sys::connect_local(where.substr(5)));
     return sink;
   }
   int number = -1;

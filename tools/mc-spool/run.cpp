@@ -6,6 +6,8 @@
 
 #include "base/clock.hpp"
 #include "cli/app.hpp"
+#include "mc-spool/control.hpp"
+#include "mc-spool/prune.hpp"
 #include "mc-spool/write.hpp"
 #include "spool/recording.hpp"
 #include "spool/recovery.hpp"
@@ -82,10 +84,24 @@ Result<int> list(cli::Invocation& in, const std::string& directory) {
   return cli::kDone;
 }
 
+Result<int> mark(cli::Invocation& in, const std::string& directory, const std::string& text) {
+  if (text.empty() || text.size() > kMaxMarkBytes) {
+    return fail(ErrorKind::usage, fmt::format("a mark has 1 to {} bytes of text", kMaxMarkBytes));
+  }
+  MC_TRY(spool::load_manifest(sys::real_file_system(), directory));
+  MC_TRY_ASSIGN(const json::object answer, ask_writer(directory, {{"command", "mark"}, {"text", text}}));
+  const std::int64_t at_ns = json::get_int(answer, "t_ns").value_or(0);
+  MC_TRY(in.event("marked", {{"directory", directory}, {"t_ns", at_ns}, {"text", text}}));
+  in.log()(LogLevel::info, fmt::format("marked at {:.3f} s", static_cast<double>(at_ns) / 1e9));
+  return cli::kDone;
+}
+
 }  // namespace
 
 Result<int> run(cli::Invocation& in) {
   WriteOptions options;
+  PruneOptions prune_options;
+  std::string mark_text;
   std::string directory;
   in.app.require_subcommand(1);
   auto* write_command = in.app.add_subcommand("write", "record fragmented MP4 from stdin into DIR");
@@ -93,6 +109,12 @@ Result<int> run(cli::Invocation& in) {
   write_command->add_option("--as", options.recording,
                             "SESSION/TAKE/GUEST of a new recording (default: the last three parts of DIR)");
   write_command->add_option("--events", options.events, "acknowledgements as JSON lines to a descriptor or unix:PATH");
+  write_command->add_option("--reserve", options.reserve_bytes, "room to keep free: below it, stop cleanly (exit 73)")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::PositiveNumber);
+  write_command->add_option("--warn-below", options.warn_bytes, "warn when less room than this is left")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::PositiveNumber);
   const auto add = [&](const char* name, const char* description) {
     auto* command = in.app.add_subcommand(name, description);
     command->add_option("DIR", directory, "the recording's directory")->required();
@@ -101,12 +123,23 @@ Result<int> run(cli::Invocation& in) {
   auto* close_command = add("close", "end the recording: its manifest gets its last line");
   auto* list_command = add("list", "print what the manifest lists");
   auto* recover_command = add("recover", "make whole what a crash left");
+  auto* mark_command = add("mark", "set a mark (a chapter) at the current time of a running recording");
+  mark_command->add_option("TEXT", mark_text, "what it says")->required();
+  auto* prune_command = in.app.add_subcommand("prune", "remove recordings that a server has, by its receipt");
+  prune_command->add_option("DIR", prune_options.directory, "a recording, or a spool with recordings in it")
+      ->required();
+  prune_command->add_option("--key", prune_options.keys, "file with a public key whose receipts count; may be repeated")
+      ->allow_extra_args(false)
+      ->required();
+  prune_command->add_flag("-n,--dry-run", prune_options.dry_run, "only say what would be removed");
   in.add_notify_fd();
   in.parse();
   if (*write_command) return write(in, options);
   if (*close_command) return close(in, directory);
   if (*list_command) return list(in, directory);
   if (*recover_command) return recover(in, directory);
+  if (*mark_command) return mark(in, directory, mark_text);
+  if (*prune_command) return prune(in, prune_options);
   return fail(ErrorKind::bug, "no subcommand");
 }
 

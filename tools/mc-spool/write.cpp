@@ -1,13 +1,18 @@
 #include "mc-spool/write.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
+#include <functional>
 #include <vector>
 
 #include "base/clock.hpp"
 #include "cli/app.hpp"
+#include "mc-spool/control.hpp"
 #include "mc-spool/event_sink.hpp"
 #include "mp4/stream_parser.hpp"
 #include "spool/recorder.hpp"
@@ -19,42 +24,87 @@ namespace {
 // its last frames. One that goes on regardless is cut off after this time.
 constexpr int kDrainMs = 3000;
 constexpr std::size_t kReadBytes = 1U << 20;
+constexpr int kPipeBytes = 1 << 20;
 
-// Reads stdin; knows how it ended.
+// Reads stdin; knows how it ended. While it waits, others are served: the control socket and SIGUSR1.
 class Input {
  public:
-  explicit Input(int stop_fd) : stop_fd_(stop_fd), buffer_(kReadBytes) {}
+  Input(int stop_fd, sys::Fd status_signal, ControlServer* control, std::function<void()> on_status)
+      : stop_fd_(stop_fd),
+        status_signal_(std::move(status_signal)),
+        control_(control),
+        on_status_(std::move(on_status)),
+        buffer_(kReadBytes) {
+    (void)::fcntl(STDIN_FILENO, F_SETPIPE_SZ, kPipeBytes);  // room for the producer while the disk is slow
+  }
 
   // The next bytes; empty at the end.
   Result<ByteView> read() {
-    if (!stopping_) {
-      auto n = sys::read_some(STDIN_FILENO, buffer_, stop_fd_, "stdin");
-      if (n) return ByteView(buffer_.data(), *n);
-      if (n.error().sys_errno != EINTR) return fail(std::move(n).error());
-      stopping_ = true;
-      deadline_ns_ = system_clock().monotonic_ns() + std::int64_t{kDrainMs} * 1'000'000;
-    }
-    const std::int64_t left_ms = (deadline_ns_ - system_clock().monotonic_ns()) / 1'000'000;
-    if (left_ms > 0) {
-      MC_TRY_ASSIGN(const bool ready, sys::wait_readable(STDIN_FILENO, static_cast<int>(left_ms)));
-      if (ready) {
-        MC_TRY_ASSIGN(const std::size_t n, sys::read_some(STDIN_FILENO, buffer_, -1, "stdin"));
-        return ByteView(buffer_.data(), n);
+    for (;;) {
+      MC_TRY_ASSIGN(const bool ready, wait());
+      if (!ready) {
+        cut_off_ = true;
+        return ByteView();
       }
+      auto n = sys::read_some(STDIN_FILENO, buffer_, -1, "stdin");
+      if (n) return ByteView(buffer_.data(), *n);
+      if (n.error().sys_errno != EAGAIN) return fail(std::move(n).error());
     }
-    cut_off_ = true;
-    return ByteView();
   }
 
   bool cut_off() const { return cut_off_; }
 
  private:
+  // Until there is something to read (true), or the time after a stop signal is over.
+  Result<bool> wait() {
+    for (;;) {
+      int timeout_ms = -1;
+      if (stopping_) {
+        timeout_ms = static_cast<int>((deadline_ns_ - system_clock().monotonic_ns()) / 1'000'000);
+        if (timeout_ms <= 0) return false;
+      }
+      polled_.assign({{STDIN_FILENO, POLLIN, 0}, {status_signal_.get(), POLLIN, 0}});
+      if (!stopping_) polled_.push_back({stop_fd_, POLLIN, 0});
+      const std::size_t own = polled_.size();
+      if (control_ != nullptr) control_->add_to(polled_);
+      const int n = ::poll(polled_.data(), polled_.size(), timeout_ms);
+      if (n < 0 && errno != EINTR) return fail(sys::errno_error(errno, "cannot wait for stdin"));
+      if (n <= 0) continue;
+      if (polled_[1].revents != 0 && sys::take_signal(status_signal_)) on_status_();
+      if (polled_.size() > own) control_->serve(polled_);
+      if (!stopping_ && polled_[2].revents != 0) {
+        stopping_ = true;
+        deadline_ns_ = system_clock().monotonic_ns() + std::int64_t{kDrainMs} * 1'000'000;
+      }
+      if (polled_[0].revents != 0) return true;
+    }
+  }
+
   int stop_fd_;
+  sys::Fd status_signal_;
+  ControlServer* control_;
+  std::function<void()> on_status_;
   ByteBuffer buffer_;
+  std::vector<pollfd> polled_;
   bool stopping_ = false;
   bool cut_off_ = false;
   std::int64_t deadline_ns_ = 0;
 };
+
+json::object in_json(const spool::LossWindow& window) {
+  const LatencyHistogram& frames = window.frame_to_durable;
+  return {{"frames_pending", window.frames_pending}, {"flushes", window.flushes},
+          {"last_flush_us", window.last_flush_us},   {"p50_us", frames.percentile_us(50)},
+          {"p99_us", frames.percentile_us(99)},      {"max_us", frames.max_us()}};
+}
+
+std::string in_words(const spool::LossWindow& window) {
+  const LatencyHistogram& frames = window.frame_to_durable;
+  return fmt::format("frame to disk p50 {:.1f} ms, p99 {:.1f} ms, at most {:.1f} ms; last flush {:.1f} ms, {} pending",
+                     static_cast<double>(frames.percentile_us(50)) / 1e3,
+                     static_cast<double>(frames.percentile_us(99)) / 1e3, static_cast<double>(frames.max_us()) / 1e3,
+                     static_cast<double>(window.last_flush_us) / 1e3, window.frames_pending);
+}
 
 class Writer {
  public:
@@ -73,14 +123,27 @@ class Writer {
     recorder_options.log = log_;
     recorder_options.on_durable = [this](const spool::DurableFrame& frame) { acknowledge(frame); };
     recorder_options.on_chunk = [this](const wire::ChunkLine& line, const std::string& name) { announce(line, name); };
+    recorder_options.on_disk = [this](spool::DiskLevel level, const sys::SpaceInfo& space) { warn_of(level, space); };
+    recorder_options.reserve_bytes = options_.reserve_bytes;
+    recorder_options.warn_bytes = options_.warn_bytes;
+    // Before the recorder starts its thread, which would take the signal otherwise.
+    MC_TRY_ASSIGN(sys::Fd status_signal, sys::signal_descriptor(SIGUSR1));
     MC_TRY_ASSIGN(auto recorder, spool::Recorder::open(sys::real_file_system(), options_.directory, recorder_options));
     recorder.begin_stream();
+    auto control =
+        ControlServer::open(options_.directory, [&](const json::object& request) { return answer(request, recorder); });
+    // A file system without sockets is no reason not to record.
+    if (!control) log_(LogLevel::warning, "no marks can be set: " + control.error().message);
     MC_TRY(sys::notify_ready(in_.notify_fd(), options_.directory));
 
-    Input input(in_.stop.stop_fd());
+    Input input(in_.stop.stop_fd(), std::move(status_signal), control ? &*control : nullptr,
+                [&] { tell_status(recorder); });
     auto ended = read_all(input, recorder);
     progress_.clear();
-    if (!ended && ended.error().kind != ErrorKind::damaged) return fail(std::move(ended).error());
+    if (!ended && ended.error().kind == ErrorKind::no_space) return stop_for_room(recorder, std::move(ended).error());
+    if (!ended && ended.error().kind != ErrorKind::damaged) {
+      return fail(std::move(ended).error().with_hint("what was acknowledged is in the journals: mc-spool recover"));
+    }
     // Damaged input is no reason to lose what came before it.
     const auto how = !ended ? spool::EndOfStream::torn : *ended;
     if (total_bytes_ == 0 && recorder.chunks() == 0) {
@@ -93,8 +156,18 @@ class Writer {
     MC_TRY(in_.event("finished", {{"chunks", recorder.chunks()},
                                   {"frames", recorder.frames()},
                                   {"closed", recorder.closed()},
-                                  {"recording", recorder.recording_id()}}));
+                                  {"recording", recorder.recording_id()},
+                                  {"disk_errors", recorder.disk_errors()},
+                                  {"window", in_json(recorder.loss_window())}}));
     if (failed_event_) return fail(std::move(*failed_event_));
+    log_(LogLevel::debug, in_words(recorder.loss_window()));
+    if (recorder.disk_errors() > 0) {
+      return fail(
+          Error{ErrorKind::io,
+                fmt::format("the disk failed {} times; all of '{}' was written again to new files and is durable",
+                            recorder.disk_errors(), options_.directory),
+                0, "do not record on this disk again before it was looked at"});
+    }
     return verdict(recorder, input);
   }
 
@@ -125,6 +198,60 @@ class Writer {
     }
   }
 
+  // No room: what came in becomes durable and is published with what the reserve has kept free, then this is the end.
+  Result<int> stop_for_room(spool::Recorder& recorder, Error error) {
+    const Status finished = recorder.finish(spool::EndOfStream::disk_full);
+    if (!finished) {
+      log_(LogLevel::warning, finished.error().message);
+      error.hint = "what was acknowledged is in the journals; make room and run mc-spool recover";
+    }
+    MC_TRY(in_.event("finished", {{"chunks", recorder.chunks()},
+                                  {"frames", recorder.frames()},
+                                  {"closed", false},
+                                  {"reason", "disk-full"},
+                                  {"recording", recorder.recording_id()}}));
+    return fail(std::move(error));
+  }
+
+  void warn_of(spool::DiskLevel level, const sys::SpaceInfo& space) {
+    if (level == spool::DiskLevel::enough) return;
+    json::object event{{"event", level == spool::DiskLevel::low ? "disk-low" : "disk-full"},
+                       {"free_bytes", space.free_bytes},
+                       {"free_inodes", space.free_inodes}};
+    log_(LogLevel::warning, fmt::format("the disk of '{}' is {}: {} and {} inodes are free", options_.directory,
+                                        level == spool::DiskLevel::low ? "getting full" : "full",
+                                        cli::human_bytes(space.free_bytes), space.free_inodes));
+    tell(std::move(event));
+  }
+
+  void tell_status(const spool::Recorder& recorder) {
+    // Asked for by a signal: said also with --quiet off only, as any information, and as an event.
+    log_(LogLevel::info, fmt::format("{} frames, {} chunks in '{}'; {}", recorder.frames(), recorder.chunks(),
+                                     options_.directory, in_words(recorder.loss_window())));
+    json::object event{{"event", "status"}, {"frames", recorder.frames()}, {"chunks", recorder.chunks()}};
+    event["window"] = in_json(recorder.loss_window());
+    tell(std::move(event));
+  }
+
+  // To the reader of --events and to stdout with --json.
+  void tell(json::object event) {
+    sink_.send(event);
+    const std::string name = json::get_string(event, "event").value_or("");
+    event.erase("event");
+    if (auto sent = in_.event(name, std::move(event)); !sent && !failed_event_) failed_event_ = std::move(sent).error();
+  }
+
+  // Of the control socket.
+  json::object answer(const json::object& request, spool::Recorder& recorder) {
+    const auto refuse = [](std::string why) { return json::object{{"ok", false}, {"error", std::move(why)}}; };
+    if (json::get_string(request, "command") != "mark") return refuse("no such command");
+    const auto text = json::get_string(request, "text");
+    if (!text || text->empty() || text->size() > kMaxMarkBytes) return refuse("a mark has 1 to 1024 bytes of text");
+    const auto at_ns = recorder.add_event_now({{"event", "mark"}, {"text", *text}});
+    if (!at_ns) return refuse(at_ns.error().message);
+    return {{"ok", true}, {"t_ns", *at_ns}};
+  }
+
   Result<int> verdict(const spool::Recorder& recorder, const Input& input) {
     const std::string what =
         fmt::format("{} chunks, {} frames in '{}'", recorder.chunks(), recorder.frames(), options_.directory);
@@ -150,15 +277,13 @@ class Writer {
 
   void announce(const wire::ChunkLine& line, const std::string& name) {
     media_bytes_ += line.bytes;
-    const json::object fields{
-        {"name", name},        {"bytes", line.bytes}, {"t_s", line.start.seconds()}, {"dur_s", line.duration.seconds()},
-        {"video", line.video}, {"audio", line.audio}};
-    if (sink_.active()) {
-      json::object event{{"event", "chunk"}};
-      for (const auto& [key, value] : fields) event[key] = value;
-      sink_.send(event);
-    }
-    if (auto sent = in_.event("chunk", fields); !sent && !failed_event_) failed_event_ = std::move(sent).error();
+    tell({{"event", "chunk"},
+          {"name", name},
+          {"bytes", line.bytes},
+          {"t_s", line.start.seconds()},
+          {"dur_s", line.duration.seconds()},
+          {"video", line.video},
+          {"audio", line.audio}});
     progress_.show(fmt::format("recording {}  {} chunks  {}",
                                cli::human_duration(line.start.seconds() + line.duration.seconds()), line.number.value,
                                cli::human_bytes(media_bytes_)));

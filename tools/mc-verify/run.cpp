@@ -5,8 +5,8 @@
 #include "cli/app.hpp"
 #include "http/client.hpp"
 #include "mc-verify/compare.hpp"
+#include "spool/key_files.hpp"
 #include "spool/recording.hpp"
-#include "upload/key_files.hpp"
 
 namespace mc::tool_verify {
 namespace {
@@ -92,7 +92,7 @@ Result<int> run(cli::Invocation& in) {
   }
   auto& fs = sys::real_file_system();
   spool::VerifyOptions options;
-  MC_TRY_ASSIGN(options.keys, upload::read_key_files(fs, arguments.keys));
+  MC_TRY_ASSIGN(options.keys, spool::read_key_files(fs, arguments.keys));
   cli::Progress line(in);
   options.progress = [&](std::uint64_t done, std::uint64_t total) {
     if (in.stop.signal_number() != 0) sys::die_by_signal(in.stop.signal_number());  // nothing to clean up

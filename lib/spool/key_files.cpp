@@ -1,6 +1,6 @@
-#include "upload/key_files.hpp"
+#include "spool/key_files.hpp"
 
-namespace mc::upload {
+namespace mc::spool {
 
 Result<std::vector<digest::PublicKey>> read_key_files(sys::FileSystem& fs, const std::vector<std::string>& paths) {
   constexpr std::uint64_t kMaxKeyBytes = 64 * 1024;
@@ -15,4 +15,4 @@ Result<std::vector<digest::PublicKey>> read_key_files(sys::FileSystem& fs, const
   return keys;
 }
 
-}  // namespace mc::upload
+}  // namespace mc::spool

@@ -8,9 +8,9 @@
 #include "digest/ed25519.hpp"
 #include "sys/file_system.hpp"
 
-namespace mc::upload {
+namespace mc::spool {
 
 // Kind config: a file that is no public key; else what the file system says.
 Result<std::vector<digest::PublicKey>> read_key_files(sys::FileSystem& fs, const std::vector<std::string>& paths);
 
-}  // namespace mc::upload
+}  // namespace mc::spool

@@ -1,8 +1,8 @@
-#include "upload/find_recordings.hpp"
+#include "spool/find_recordings.hpp"
 
 #include "wire/names.hpp"
 
-namespace mc::upload {
+namespace mc::spool {
 namespace {
 
 constexpr int kLevels = 3;
@@ -30,4 +30,4 @@ Result<std::vector<std::string>> find_recordings(sys::FileSystem& fs, const std:
   return found;
 }
 
-}  // namespace mc::upload
+}  // namespace mc::spool
