@@ -73,6 +73,13 @@ class Planner {
     return {};
   }
 
+  void add_mark(const wire::NoteLine& note) {
+    const auto time = note.time();
+    if (!time) return;
+    const std::int64_t at_ns = rescale(time->ticks, time->timescale, kNanosecondsPerSecond);
+    ++(writer_.add_chapter(at_ns, note.value("text").value_or("")) ? plan_.chapters : plan_.chapters_left);
+  }
+
   Plan finish() {
     plan_.head = writer_.head(payload_);
     for (Range& range : plan_.ranges) range.position += plan_.head.size();
@@ -192,6 +199,9 @@ Result<Plan> make_plan(const spool::LoadedManifest& loaded, const Reader& read) 
   for (const wire::ManifestFile& file : loaded.manifest.files) {
     if (!file.chunk) continue;
     if (auto added = planner.add_chunk(file); !added) return fail(in_file(file.name, std::move(added).error()));
+  }
+  for (const wire::NoteLine& note : loaded.manifest.notes) {
+    if (note.keyword == "mark") planner.add_mark(note);
   }
   if (planner.empty()) return fail(ErrorKind::damaged, "the recording is empty: there is no frame in its chunks");
   Plan plan = planner.finish();

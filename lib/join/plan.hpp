@@ -53,7 +53,9 @@ struct Plan {
   bool closed = false;             // the manifest has its end: this is the whole recording
   bool has_picture = false;
   std::uint64_t video_frames = 0, audio_frames = 0;
-  double duration_s = 0;  // of the presentation, from t0 on
+  double duration_s = 0;            // of the presentation, from t0 on
+  std::uint32_t chapters = 0;       // the recording's marks
+  std::uint32_t chapters_left = 0;  // marks for which there was no room
 };
 
 // Kind damaged, naming the file: a manifest with damaged lines or a wrong root, no chunks at all, a missing file, one

@@ -225,7 +225,34 @@ void ProgressiveWriter::write_moov(std::uint64_t payload_position, ByteBuffer& o
   for (const Table& table : tables_) {
     if (!table.sizes.empty()) write_trak(table, timescale, payload_position, wide, out);
   }
-  // Chapters (the manifest's marks) belong here: udta/chpl, and a text track that the tref of the others names.
+  if (!chapters_.empty()) write_chapters(out);
+}
+
+bool ProgressiveWriter::add_chapter(std::int64_t start_ns, std::string title) {
+  constexpr std::size_t kMaxTitleBytes = 255;
+  if (chapters_.size() == kMaxChapters) return false;
+  if (title.size() > kMaxTitleBytes) {
+    std::size_t end = kMaxTitleBytes;
+    while (end > 0 && (static_cast<unsigned char>(title[end]) & 0xC0U) == 0x80) --end;  // not inside a character
+    title.resize(end);
+  }
+  const auto behind = std::upper_bound(chapters_.begin(), chapters_.end(), start_ns,
+                                       [](std::int64_t at, const Chapter& chapter) { return at < chapter.start_ns; });
+  chapters_.insert(behind, {std::max<std::int64_t>(0, start_ns), std::move(title)});
+  return true;
+}
+
+// Not in any standard: version 1, a reserved word, a count, and for each its start in units of 100 ns and its title.
+void ProgressiveWriter::write_chapters(ByteBuffer& out) const {
+  BoxWriter udta(out, fourcc("udta"));
+  BoxWriter chpl(out, fourcc("chpl"), 1, 0);
+  put(out, 0, 4);
+  put(out, chapters_.size(), 1);
+  for (const Chapter& chapter : chapters_) {
+    put(out, static_cast<std::uint64_t>(chapter.start_ns) / 100, 8);
+    put(out, chapter.title.size(), 1);
+    append(out, as_bytes(chapter.title));
+  }
 }
 
 void ProgressiveWriter::write_trak(const Table& table, std::uint32_t movie_timescale, std::uint64_t payload_position,

@@ -18,6 +18,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "mp4/fragment.hpp"
@@ -33,6 +34,11 @@ class ProgressiveWriter {
   Status add(const Sample& sample, std::uint64_t position);
   // The next sample of each track begins a new chunk of the sample table.
   void end_chunk();
+
+  // A chapter that begins `start_ns` after time 0. Titles are UTF-8, cut to 255 bytes; there is room for
+  // kMaxChapters, in `udta`/`chpl` as Nero wrote it, which players and FFmpeg read.
+  static constexpr std::size_t kMaxChapters = 255;
+  bool add_chapter(std::int64_t start_ns, std::string title);  // false: no room
 
   // ftyp + moov + the mdat header for `payload_bytes` of payload. May be called at any time; changes nothing.
   ByteBuffer head(std::uint64_t payload_bytes) const;
@@ -96,7 +102,14 @@ class ProgressiveWriter {
                          ByteBuffer& out);
   static void write_sample_table(const Table& table, std::uint64_t payload_position, bool wide, ByteBuffer& out);
 
+  void write_chapters(ByteBuffer& out) const;
+
+  struct Chapter {
+    std::int64_t start_ns = 0;
+    std::string title;
+  };
   std::vector<Table> tables_;
+  std::vector<Chapter> chapters_;
 };
 
 }  // namespace mc::mp4

@@ -358,6 +358,20 @@ std::string gap_line(const GapLine& gap) {
                   " to=" + time_text(gap.to) + " reason=" + encode_value(gap.reason));
 }
 
+std::optional<std::string> NoteLine::value(std::string_view key) const {
+  for (const auto& [name, text] : values) {
+    if (name == key) return text;
+  }
+  return std::nullopt;
+}
+
+std::optional<MediaTime> NoteLine::time() const {
+  MediaTime time;
+  const auto text = value("t");
+  if (!text || !to_time(*text, time)) return std::nullopt;
+  return time;
+}
+
 std::string note_line(const NoteLine& note) {
   std::string line = "# " + encode_value(note.keyword);
   for (const auto& [key, value] : note.values) {

@@ -68,6 +68,8 @@ struct GapLine {
 struct NoteLine {
   std::string keyword;
   std::vector<std::pair<std::string, std::string>> values;  // decoded; a bare word has an empty key
+  std::optional<std::string> value(std::string_view key) const;
+  std::optional<MediaTime> time() const;  // of "t"
   bool operator==(const NoteLine&) const = default;
 };
 

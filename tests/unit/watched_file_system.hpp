@@ -3,6 +3,7 @@
 
 #include <cerrno>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,11 @@ class WatchedFileSystem final : public sys::FileSystem {
     fail_at_ = number;
     error_ = error;
     for_good_ = for_good;
+  }
+  // What `space` answers from now on.
+  void set_space(sys::SpaceInfo space) {
+    const std::lock_guard lock(mutex_);
+    space_ = space;
   }
   // What was done since the last call, paths relative to the root: "sync_directory studio-a/001".
   std::vector<std::string> take_log() {
@@ -70,7 +76,10 @@ class WatchedFileSystem final : public sys::FileSystem {
   }
   Result<std::vector<sys::DirectoryEntry>> list(const std::string& path) override { return real_.list(path); }
   Result<sys::FileInfo> info(const std::string& path) override { return real_.info(path); }
-  Result<sys::SpaceInfo> space(const std::string& path) override { return real_.space(path); }
+  Result<sys::SpaceInfo> space(const std::string& path) override {
+    const std::lock_guard lock(mutex_);
+    return space_ ? *space_ : real_.space(path);
+  }
 
  private:
   class WatchedFile final : public sys::File {
@@ -129,6 +138,7 @@ class WatchedFileSystem final : public sys::FileSystem {
   std::size_t fail_at_ = 0;
   int error_ = 0;
   bool for_good_ = false;
+  std::optional<sys::SpaceInfo> space_;
 };
 
 }  // namespace mc

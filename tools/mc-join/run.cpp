@@ -56,6 +56,10 @@ Result<int> join_directory(cli::Invocation& in, const Options& options, const st
   MC_TRY_ASSIGN(join::Output output, join::Output::open(options.output));
   // A pipe that nobody reads holds a write for ever. There is nothing to take back then: the signal may kill.
   if (!output.is_staged() && !join::is_url(options.recording)) let_signals_kill();
+  if (plan.chapters_left > 0) {
+    in.log()(LogLevel::warning,
+             fmt::format("there is room for {} chapters: {} marks are left out", plan.chapters, plan.chapters_left));
+  }
   MC_TRY(output.reserve(plan.size_bytes));
   {
     cli::Progress line(in);
@@ -76,6 +80,7 @@ Result<int> join_directory(cli::Invocation& in, const Options& options, const st
                              {"video_frames", plan.video_frames},
                              {"audio_frames", plan.audio_frames},
                              {"duration_s", plan.duration_s},
+                             {"chapters", plan.chapters},
                              {"closed", plan.closed},
                              {"verified", !options.no_verify}}));
   in.log()(LogLevel::info,
