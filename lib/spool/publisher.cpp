@@ -4,8 +4,9 @@
 
 namespace mc::spool {
 
-Publisher::Publisher(sys::FileSystem& fs, std::string directory, DiskErrors& errors, Mode mode)
-    : fs_(fs), directory_(std::move(directory)), errors_(errors), mode_(mode) {
+Publisher::Publisher(sys::FileSystem& fs, std::string directory, DiskErrors& errors, Mode mode,
+                     std::function<void()> on_done)
+    : fs_(fs), directory_(std::move(directory)), errors_(errors), mode_(mode), on_done_(std::move(on_done)) {
   if (mode_ == Mode::background) thread_ = std::thread([this] { work(); });
 }
 
@@ -56,6 +57,7 @@ void Publisher::work() {
     lock.lock();
     busy_ = false;
     changed_.notify_all();
+    if (on_done_) on_done_();
   }
 }
 

@@ -11,6 +11,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -40,8 +41,9 @@ class Publisher {
   // background: on a thread of its own. immediate: inside `submit`, so that the order of operations is always the same.
   enum class Mode : std::uint8_t { background, immediate };
 
-  // `fs` and `errors` must outlive the publisher.
-  Publisher(sys::FileSystem& fs, std::string directory, DiskErrors& errors, Mode mode);
+  // `fs` and `errors` must outlive the publisher. `on_done` is called on the publisher's thread when `published` has
+  // something new to say; may be empty.
+  Publisher(sys::FileSystem& fs, std::string directory, DiskErrors& errors, Mode mode, std::function<void()> on_done);
   Publisher(const Publisher&) = delete;
   Publisher& operator=(const Publisher&) = delete;
   ~Publisher();  // finishes the chunk at hand and leaves the rest to recovery
@@ -66,6 +68,7 @@ class Publisher {
   std::string directory_;
   DiskErrors& errors_;
   Mode mode_;
+  std::function<void()> on_done_;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

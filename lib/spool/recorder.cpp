@@ -109,7 +109,8 @@ Result<Recorder> Recorder::open(sys::FileSystem& fs, const std::string& director
   }
   MC_TRY_ASSIGN(const DiskLevel level, recorder.look_at_disk());
   if (level == DiskLevel::full) return fail(recorder.no_room());
-  recorder.publisher_ = std::make_unique<Publisher>(fs, directory, *recorder.errors_, recorder.options_.publishing);
+  recorder.publisher_ = std::make_unique<Publisher>(fs, directory, *recorder.errors_, recorder.options_.publishing,
+                                                    recorder.options_.on_wake);
   return recorder;
 }
 

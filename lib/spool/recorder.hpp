@@ -70,7 +70,8 @@ struct RecorderOptions {
   Log log = no_log();
   std::function<void(const DurableFrame&)> on_durable;                            // after the flush; must not block
   std::function<void(const wire::ChunkLine&, const std::string& name)> on_chunk;  // after it is in the manifest
-  std::function<void(DiskLevel, const sys::SpaceInfo&)> on_disk;                  // when the level has changed
+  std::function<void()> on_wake;  // from another thread: the next `commit` has a chunk to tell, or an error
+  std::function<void(DiskLevel, const sys::SpaceInfo&)> on_disk;  // when the level has changed
   // Room that is kept free, and below which a warning comes. 0: 64 MiB and 1 GiB, or a tenth and a third of the file
   // system where that is less. Inodes: 16 and 256.
   std::uint64_t reserve_bytes = 0;

@@ -1,6 +1,7 @@
 #include "sys/signals.hpp"
 
 #include <fcntl.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -64,6 +65,22 @@ Result<Fd> signal_descriptor(int signal_number) {
 bool take_signal(const Fd& descriptor) {
   signalfd_siginfo info{};
   return ::read(descriptor.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info);
+}
+
+Result<Wakeup> Wakeup::open() {
+  Fd fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!fd.valid()) return fail(errno_error(errno, "cannot create an event descriptor"));
+  return Wakeup(std::move(fd));
+}
+
+void Wakeup::poke() const {
+  const std::uint64_t one = 1;
+  (void)!::write(fd_.get(), &one, sizeof one);
+}
+
+void Wakeup::clear() const {
+  std::uint64_t count = 0;
+  (void)!::read(fd_.get(), &count, sizeof count);
 }
 
 void die_by_signal(int signal_number) {

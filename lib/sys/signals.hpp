@@ -27,6 +27,19 @@ Result<Fd> signal_descriptor(int signal_number);
 // Takes what a signal_descriptor has to say, without waiting; true: the signal came.
 bool take_signal(const Fd& descriptor);
 
+// Wakes a thread that waits in poll(2): eventfd(2). `poke` from any thread.
+class Wakeup {
+ public:
+  static Result<Wakeup> open();
+  int fd() const { return fd_.get(); }  // readable after a poke, until `clear`
+  void poke() const;
+  void clear() const;
+
+ private:
+  explicit Wakeup(Fd fd) : fd_(std::move(fd)) {}
+  Fd fd_;
+};
+
 // Resets `signal_number` to its default and raises it: the death of a batch tool that was asked to stop.
 [[noreturn]] void die_by_signal(int signal_number);
 

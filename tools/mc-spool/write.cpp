@@ -26,15 +26,19 @@ constexpr int kDrainMs = 3000;
 constexpr std::size_t kReadBytes = 1U << 20;
 constexpr int kPipeBytes = 1 << 20;
 
-// Reads stdin; knows how it ended. While it waits, others are served: the control socket and SIGUSR1.
+// Who is served while stdin is waited for: SIGUSR1, the recorder's other thread, the control socket.
+struct Others {
+  sys::Fd status_signal;
+  std::function<void()> on_status;
+  sys::Wakeup wakeup;
+  std::function<Status()> on_wake;
+  ControlServer* control = nullptr;  // may be null
+};
+
+// Reads stdin; knows how it ended.
 class Input {
  public:
-  Input(int stop_fd, sys::Fd status_signal, ControlServer* control, std::function<void()> on_status)
-      : stop_fd_(stop_fd),
-        status_signal_(std::move(status_signal)),
-        control_(control),
-        on_status_(std::move(on_status)),
-        buffer_(kReadBytes) {
+  Input(int stop_fd, Others& others) : stop_fd_(stop_fd), others_(others), buffer_(kReadBytes) {
     (void)::fcntl(STDIN_FILENO, F_SETPIPE_SZ, kPipeBytes);  // room for the producer while the disk is slow
   }
 
@@ -63,16 +67,21 @@ class Input {
         timeout_ms = static_cast<int>((deadline_ns_ - system_clock().monotonic_ns()) / 1'000'000);
         if (timeout_ms <= 0) return false;
       }
-      polled_.assign({{STDIN_FILENO, POLLIN, 0}, {status_signal_.get(), POLLIN, 0}});
+      polled_.assign(
+          {{STDIN_FILENO, POLLIN, 0}, {others_.status_signal.get(), POLLIN, 0}, {others_.wakeup.fd(), POLLIN, 0}});
       if (!stopping_) polled_.push_back({stop_fd_, POLLIN, 0});
       const std::size_t own = polled_.size();
-      if (control_ != nullptr) control_->add_to(polled_);
+      if (others_.control != nullptr) others_.control->add_to(polled_);
       const int n = ::poll(polled_.data(), polled_.size(), timeout_ms);
       if (n < 0 && errno != EINTR) return fail(sys::errno_error(errno, "cannot wait for stdin"));
       if (n <= 0) continue;
-      if (polled_[1].revents != 0 && sys::take_signal(status_signal_)) on_status_();
-      if (polled_.size() > own) control_->serve(polled_);
-      if (!stopping_ && polled_[2].revents != 0) {
+      if (polled_[1].revents != 0 && sys::take_signal(others_.status_signal)) others_.on_status();
+      if (polled_[2].revents != 0) {
+        others_.wakeup.clear();
+        MC_TRY(others_.on_wake());
+      }
+      if (polled_.size() > own) others_.control->serve(polled_);
+      if (!stopping_ && polled_[3].revents != 0) {
         stopping_ = true;
         deadline_ns_ = system_clock().monotonic_ns() + std::int64_t{kDrainMs} * 1'000'000;
       }
@@ -81,9 +90,7 @@ class Input {
   }
 
   int stop_fd_;
-  sys::Fd status_signal_;
-  ControlServer* control_;
-  std::function<void()> on_status_;
+  Others& others_;
   ByteBuffer buffer_;
   std::vector<pollfd> polled_;
   bool stopping_ = false;
@@ -128,6 +135,9 @@ class Writer {
     recorder_options.warn_bytes = options_.warn_bytes;
     // Before the recorder starts its thread, which would take the signal otherwise.
     MC_TRY_ASSIGN(sys::Fd status_signal, sys::signal_descriptor(SIGUSR1));
+    MC_TRY_ASSIGN(sys::Wakeup wakeup, sys::Wakeup::open());
+    Others others{std::move(status_signal), {}, std::move(wakeup), {}, nullptr};
+    recorder_options.on_wake = [&others] { others.wakeup.poke(); };
     MC_TRY_ASSIGN(auto recorder, spool::Recorder::open(sys::real_file_system(), options_.directory, recorder_options));
     recorder.begin_stream();
     auto control =
@@ -136,8 +146,10 @@ class Writer {
     if (!control) log_(LogLevel::warning, "no marks can be set: " + control.error().message);
     MC_TRY(sys::notify_ready(in_.notify_fd(), options_.directory));
 
-    Input input(in_.stop.stop_fd(), std::move(status_signal), control ? &*control : nullptr,
-                [&] { tell_status(recorder); });
+    others.on_status = [&] { tell_status(recorder); };
+    others.on_wake = [&] { return recorder.commit(); };
+    others.control = control ? &*control : nullptr;
+    Input input(in_.stop.stop_fd(), others);
     auto ended = read_all(input, recorder);
     progress_.clear();
     if (!ended && ended.error().kind == ErrorKind::no_space) return stop_for_room(recorder, std::move(ended).error());
