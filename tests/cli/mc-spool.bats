@@ -48,6 +48,23 @@ check_recording() {
   [ "$(mc-spool list rec | grep -c '^chunk_')" -eq 3 ]
 }
 
+@test "a camera that jitters still gives chunks of one second" {
+  # Every picture 2 ms early or late, key frames in turn, and some up to 15 ms late.
+  ffmpeg -v error -f lavfi -i testsrc2=size=320x180:rate=30 -f lavfi -i sine=frequency=440:sample_rate=48000 -t 12 \
+    -vf 'settb=1/90000,setpts=PTS+(2*mod(N+floor(N/30)\,2)-1)*180+not(mod(N\,10))*mod(N\,3)*675' -vsync passthrough -enc_time_base:v 1/90000 \
+    -c:v libx264 -preset ultrafast -force_key_frames 'expr:not(mod(n,30))' -g 30 -sc_threshold 0 -bf 0 -c:a aac -f nut -y jitter.nut
+  mc-mux --quiet <jitter.nut | mc-spool --quiet write rec
+  check_recording rec
+  run bash -c "mc-spool --json list rec | jq -r 'select(.name | startswith(\"chunk_\")?) | .dur_s'"
+  assert_success
+  [ "${#lines[@]}" -eq 12 ] || { echo "$output"; false; }
+  for duration in "${lines[@]}"; do
+    jq -en --argjson d "$duration" '$d > 0.95 and $d < 1.05' >/dev/null || { echo "a chunk of $duration s"; false; }
+  done
+  run bash -c "ffprobe -v error -select_streams v -show_entries packet=pts_time -of csv=p=0 jitter.nut | awk 'NR > 1 && \$1 - p < 0.031 { n++ } { p = \$1 } END { print n + 0 }'"
+  [ "$output" -gt 50 ] || { echo "the input does not jitter: $output"; false; }
+}
+
 @test "each chunk behind its init plays alone, from its first frame" {
   fmp4 frag_keyframe+empty_moov+default_base_moof | mc-spool --quiet write rec
   for chunk in rec/chunk_*; do

@@ -135,7 +135,9 @@ expect_same_media() {
 # expect_playable FILE: every frame of it decodes, without a word from the decoder. Times are left as they are: brought to
 # the average rate, two frames beside a gap would fall on one tick.
 expect_playable() {
-  local words
-  words=$(ffmpeg -nostdin -v error -xerror -i "$1" -vsync passthrough -enc_time_base -1 -f null - 2>&1) && [ -z "$words" ] ||
-    { echo "$1 does not play: $words"; return 1; }
+  local words code=0
+  words=$(ffmpeg -nostdin -v error -xerror -i "$1" -vsync passthrough -enc_time_base -1 -f null - 2>&1) || code=$?
+  [ "$code" -eq 0 ] && [ -z "$words" ] && return
+  echo "$1 does not play: exit $code: $words"
+  return 1
 }
