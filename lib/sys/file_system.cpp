@@ -30,7 +30,9 @@ class RealFile final : public File {
       if (n > 0) {
         done += static_cast<std::size_t>(n);
       } else if (errno != EINTR) {
-        return fail(errno_error(errno, "cannot read " + quoted(path_)));
+        Error error = errno_error(errno, "cannot read " + quoted(path_));
+        if (error.sys_errno == EISDIR) error.kind = ErrorKind::not_found;  // no file of that name, that is
+        return fail(std::move(error));
       }
     }
     return done;

@@ -150,3 +150,11 @@ flip() {
   run -1 --separate-stderr mc-verify junk
   assert_line --regexp '^manifest: damaged: '
 }
+
+@test "a URL in place of the directory, and a directory in place of a file, are said plainly" {
+  run -64 --separate-stderr mc-verify http://127.0.0.1:1/
+  [[ $stderr == *"DIR is a URL"* ]]
+  mkdir -p odd/manifest
+  run -66 --separate-stderr mc-verify odd
+  [[ $stderr == *"is a directory"* ]]
+}

@@ -85,6 +85,9 @@ Result<int> run(cli::Invocation& in) {
   in.app.add_option("--cacert", arguments.ca_file, "file with the certificates to trust, instead of the system's");
   in.parse();
 
+  if (arguments.directory.starts_with("http://") || arguments.directory.starts_with("https://")) {
+    return fail(Error{ErrorKind::usage, "DIR is a URL", 0, "a recording's directory comes first, then the server's URL"});
+  }
   const bool compares = !arguments.url.empty();
   std::string base_url;
   if (compares) {
