@@ -92,6 +92,17 @@ void StreamParser::advance(std::uint64_t bytes) {
   skip_bytes_ += bytes - here;
 }
 
+std::uint64_t StreamParser::wanted() const {
+  constexpr std::uint64_t kHeaderBytes = 8;
+  if (skip_bytes_ != 0) return std::min(skip_bytes_, UINT64_MAX - kHeaderBytes) + kHeaderBytes;
+  const ByteView left = ByteView(buffer_).subspan(head_);
+  if (left.size() < kHeaderBytes) return kHeaderBytes - left.size();
+  const auto header = read_box_header(left);
+  if (!header || header->size_bytes == 0) return UINT64_MAX;  // damage, or a box that lasts to the end
+  if (!header->complete) return 2 * kHeaderBytes;             // a 64-bit size
+  return header->size_bytes <= left.size() ? kHeaderBytes : header->size_bytes - left.size() + kHeaderBytes;
+}
+
 Result<std::optional<Item>> StreamParser::next() {
   if (failed_) return fail(*failed_);
   auto item = advance_to_item();

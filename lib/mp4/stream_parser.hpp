@@ -50,6 +50,10 @@ class StreamParser {
   void push(ByteView bytes);
   Result<std::optional<Item>> next();
 
+  // How many more bytes complete the box at hand and the header of the next one, at least 1. Who reads no more than
+  // that at a time never holds more than one fragment that could be lost with it.
+  std::uint64_t wanted() const;
+
   // How the input ended. `torn_bytes` are left of a box or a fragment that never became whole.
   struct End {
     std::uint64_t torn_bytes = 0;

@@ -83,6 +83,28 @@ std::optional<JournalSeal> parse_seal(mp4::FieldReader in) {
   return seal;
 }
 
+struct Record {
+  std::uint32_t sequence = 0;
+  std::uint8_t type = 0;
+  ByteView payload;
+};
+
+// The record that `bytes` begin with, when it is whole and its CRC is right.
+std::optional<Record> read_record(ByteView bytes) {
+  if (bytes.size() < kHeaderBytes) return std::nullopt;
+  mp4::FieldReader header(bytes.first(kHeaderBytes));
+  const std::uint32_t magic = header.u32();
+  const std::uint32_t length = header.u32();
+  Record record;
+  record.sequence = header.u32();
+  record.type = header.u8();
+  const std::uint32_t crc = header.u32();
+  if (magic != kMagic || length > bytes.size() - kHeaderBytes) return std::nullopt;
+  record.payload = bytes.subspan(kHeaderBytes, length);
+  if (crc32c(record.payload, crc32c(bytes.subspan(kCoveredAt, kCoveredBytes))) != crc) return std::nullopt;
+  return record;
+}
+
 // False: not a record that may stand here.
 bool take_record(JournalContent& content, std::uint8_t type, ByteView payload) {
   if (content.seal || (type == kHead) == content.head.has_value()) return false;
@@ -141,21 +163,16 @@ bool says_more(const JournalContent& a, const JournalContent& b) {
 JournalContent parse_journal(ByteView bytes) {
   JournalContent content;
   std::size_t at = 0;
-  for (std::uint32_t sequence = 0; bytes.size() - at >= kHeaderBytes; ++sequence) {
-    mp4::FieldReader header(bytes.subspan(at, kHeaderBytes));
-    const std::uint32_t magic = header.u32();
-    const std::uint32_t length = header.u32();
-    const std::uint32_t found_sequence = header.u32();
-    const std::uint8_t type = header.u8();
-    const std::uint32_t crc = header.u32();
-    if (magic != kMagic || found_sequence != sequence || length > bytes.size() - at - kHeaderBytes) break;
-    const ByteView payload = bytes.subspan(at + kHeaderBytes, length);
-    if (crc32c(payload, crc32c(bytes.subspan(at + kCoveredAt, kCoveredBytes))) != crc) break;
-    if (!take_record(content, type, payload)) break;
-    at += kHeaderBytes + length;
+  for (std::uint32_t sequence = 0;; ++sequence) {
+    const auto record = read_record(bytes.subspan(at));
+    if (!record || record->sequence != sequence || !take_record(content, record->type, record->payload)) break;
+    at += kHeaderBytes + record->payload.size();
   }
   content.intact_bytes = at;
   content.torn_bytes = bytes.size() - at;
+  for (std::size_t behind = at + 1; behind + kHeaderBytes <= bytes.size() && !content.damaged_inside; ++behind) {
+    content.damaged_inside = bytes[behind] == kMagic >> 24 && read_record(bytes.subspan(behind)).has_value();
+  }
   return content;
 }
 
@@ -200,6 +217,7 @@ Status JournalWriter::remove(sys::FileSystem& fs) const {
 
 void JournalWriter::add_record(std::uint8_t type, ByteView fields, ByteView data) {
   const std::size_t start = pending_.size();
+  flushed_ = false;
   append_be(pending_, kMagic, 4);
   append_be(pending_, fields.size() + data.size(), 4);
   append_be(pending_, sequence_++, 4);
@@ -239,11 +257,22 @@ void JournalWriter::add_seal(const JournalSeal& seal) {
   add_record(kSeal, fields, {});
 }
 
-Status JournalWriter::flush() {
-  if (pending_.empty()) return {};
-  MC_TRY(file_->write(pending_));
+void JournalWriter::hand_over() {
+  if (pending_.empty() || failed_) return;
+  if (Status written = file_->write(pending_); !written) failed_ = std::move(written).error();
   pending_.clear();
-  return file_->sync_data();
+}
+
+Status JournalWriter::flush() {
+  if (flushed_) return {};
+  hand_over();
+  if (failed_) return fail(*failed_);
+  if (Status synced = file_->sync_data(); !synced) {
+    failed_ = synced.error();
+    return synced;
+  }
+  flushed_ = true;
+  return {};
 }
 
 }  // namespace mc::spool

@@ -76,6 +76,7 @@ struct JournalContent {
   std::optional<JournalSeal> seal;
   std::uint64_t intact_bytes = 0;
   std::uint64_t torn_bytes = 0;  // behind that
+  bool damaged_inside = false;   // there are whole records behind that: not what a torn write leaves
 };
 
 // A journal's file: the generation counts the times that the chunk's records were written anew, from 1.
@@ -92,8 +93,9 @@ JournalContent parse_journal(ByteView bytes);
 // Does `a` say more of its chunk than `b`?
 bool says_more(const JournalContent& a, const JournalContent& b);
 
-// Appends records. add_* only collects; `flush` writes what was collected in one write(2) and makes it durable. After
-// an error of flush the file must not be used again; `rewrite` starts another.
+// Appends records. add_* only collects; `hand_over` gives what was collected to the kernel in one write(2), where it
+// survives the death of this process; `flush` makes it durable as well. After an error of flush the file must not be
+// used again; `rewrite` starts another.
 class JournalWriter {
  public:
   // Makes the file with its head, durable, its name included. A generation whose file exists already is stepped over.
@@ -102,7 +104,8 @@ class JournalWriter {
 
   void add(const JournalEntry& entry);
   void add_seal(const JournalSeal& seal);
-  bool has_pending() const { return !pending_.empty(); }
+  bool is_flushed() const { return flushed_; }
+  void hand_over();  // an error is flush's to tell
   Status flush();
   // All of it (the head as it was created) into a file of the next generation, durable; the old file goes. On an error
   // this writer is as it was.
@@ -122,6 +125,8 @@ class JournalWriter {
   JournalHead head_;
   std::uint32_t generation_ = 1;
   ByteBuffer pending_;
+  bool flushed_ = true;
+  std::optional<Error> failed_;
   std::uint32_t sequence_ = 0;
 };
 

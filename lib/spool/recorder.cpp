@@ -345,8 +345,10 @@ void Recorder::add_entry(JournalEntry entry) {
   if (const auto* frame = std::get_if<JournalFrame>(&entry)) {
     chunk.bytes += frame->data.size();
     unlooked_bytes_ += frame->data.size();
+    uncommitted_bytes_ += frame->data.size();
     ++window_.frames_pending;
   }
+  chunk.journal.hand_over();
   chunk.entries.push_back(std::move(entry));
 }
 
@@ -362,7 +364,7 @@ Status Recorder::commit() {
 
 Status Recorder::commit_open() {
   UnpublishedChunk& chunk = open_->chunk;
-  if (!chunk.journal.has_pending()) return {};
+  if (chunk.journal.is_flushed()) return {};
   const std::int64_t begin_ns = options_.clock->monotonic_ns();
   if (const Status flushed = chunk.journal.flush(); !flushed) {
     MC_TRY(errors_->accept(flushed.error(), "the journal is written again to a new file"));
@@ -372,6 +374,7 @@ Status Recorder::commit_open() {
   window_.last_flush_us = static_cast<std::uint64_t>(now_ns - begin_ns) / 1000;
   ++window_.flushes;
   window_.frames_pending = 0;
+  uncommitted_bytes_ = 0;
   for (const std::int64_t since_ns : pending_since_ns_) window_.frame_to_durable.add(now_ns - since_ns);
   pending_since_ns_.clear();
   for (; open_->acknowledged < chunk.entries.size(); ++open_->acknowledged) {

@@ -7,9 +7,10 @@
 //   acknowledged recorder->finish(EndOfStream::…);                              // last chunk published; closed or left
 //   open
 //
-// What is true after a crash at each step is in mc-spool-format(5). In short: `take` promises nothing; after `commit`
-// every frame taken before it is found again by recovery; a chunk is in the manifest only when it is durable under its
-// name. The caller calls commit whenever no more input is waiting, so that frames that came in meanwhile share a flush.
+// What is true after a crash at each step is in mc-spool-format(5). In short: what was taken survives the death of this
+// process; after `commit` every frame taken before it survives a power cut; a chunk is in the manifest only when it is
+// durable under its name. The caller calls commit whenever no more input is waiting, so that frames that came in
+// meanwhile share a flush.
 //
 // A finished chunk is built and published on a thread of its own, from its journal; the next frame goes into the next
 // journal and does not wait. A disk that fails a flush is met by writing the same again to a new file, once
@@ -100,6 +101,7 @@ class Recorder {
   Status take(mp4::Item item);
   // Frames taken since the last commit become durable and are acknowledged.
   Status commit();
+  std::uint64_t uncommitted_bytes() const { return uncommitted_bytes_; }
   // An event as if the stream had brought it now (mc-protocol(7)): at the end of the newest frame, durable on return.
   // Its time, in ns on the recording's timeline. Kind unavailable: no frame has come yet.
   Result<std::int64_t> add_event_now(json::object event);
@@ -157,6 +159,7 @@ class Recorder {
   LossWindow window_;
   std::vector<std::int64_t> pending_since_ns_;  // when each frame that is not durable yet was taken, monotonic
   DiskLevel disk_ = DiskLevel::enough;
+  std::uint64_t uncommitted_bytes_ = 0;
   std::uint64_t unlooked_bytes_ = 0;  // written since the disk was looked at
 
   // Of the current stream.

@@ -27,7 +27,7 @@ Status set_aside(sys::FileSystem& fs, const std::string& directory, const std::s
   const std::string path = sys::join_path(directory, name);
   MC_TRY_ASSIGN(const FileHash hash, hash_file(fs, path));
   const std::string aside = sys::join_path(directory, kAsidePrefix + name + "-" + hash.sha256.substr(0, 16));
-  log(LogLevel::warning, "'" + path + "' is not what its journal says; kept as '" + aside + "'");
+  log(LogLevel::warning, "'" + path + "' is damaged or not what its journal says; kept as '" + aside + "'");
   MC_TRY(fs.rename(path, aside));
   return fs.sync_directory(directory);
 }
@@ -132,8 +132,9 @@ class Recovery {
 
   Status replay(const Journals& journals) {
     for (auto at = journals.begin(); at != journals.end(); ++at) {
+      MC_TRY_ASSIGN(JournalContent content, read_journal(at->second));
+      const bool damaged = content.damaged_inside;
       if (at->first >= state_.next_chunk && !state_.closed) {
-        MC_TRY_ASSIGN(JournalContent content, read_journal(at->second));
         // The frame that fixes the last durations stands in the next journal, when there is one.
         NextFrames next;
         if (!content.seal && std::next(at) != journals.end()) {
@@ -142,7 +143,10 @@ class Recovery {
         }
         MC_TRY(rebuild(content, next));
       }
-      for (const std::string& path : at->second) MC_TRY(fs_.remove(path));
+      for (const std::string& path : at->second) {
+        // Frames may be lost between its whole records, which no crash does: somebody will want to look at it.
+        MC_TRY(damaged ? set_aside(fs_, directory_, path.substr(path.rfind('/') + 1), log_) : fs_.remove(path));
+      }
     }
     return fs_.sync_directory(directory_);
   }

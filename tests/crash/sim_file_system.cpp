@@ -9,6 +9,7 @@ namespace {
 
 constexpr Node kRoot = 0;
 constexpr std::size_t kSectorBytes = 512;
+constexpr std::size_t kPageBytes = 4096;
 
 template <class... F>
 struct Overloaded : F... {
@@ -241,8 +242,15 @@ SimFileSystem SimFileSystem::replay(SimFileSystem left, const OpLog& log, const 
     } else if (fate == Fate::torn) {
       const std::size_t n = std::min(write->bytes.size(), choice.torn_sectors * kSectorBytes);
       if (n > 0) write_at(left.nodes_[write->node].bytes, write->offset, {write->bytes.data(), n});
+    } else if (fate == Fate::holed) {
+      ByteBuffer holed = write->bytes;
+      const std::size_t from = std::min(holed.size(), choice.torn_sectors * kPageBytes);
+      std::fill_n(holed.begin() + static_cast<std::ptrdiff_t>(from), std::min(kPageBytes, holed.size() - from), 0);
+      write_at(left.nodes_[write->node].bytes, write->offset, holed);
     } else {
-      write_at(left.nodes_[write->node].bytes, write->offset, ByteBuffer(write->bytes.size()));
+      ByteBuffer grown(write->bytes.size());
+      std::copy_n(write->bytes.begin(), std::min(grown.size(), choice.torn_sectors * kSectorBytes), grown.begin());
+      write_at(left.nodes_[write->node].bytes, write->offset, grown);
     }
     if (const auto* create = std::get_if<CreateOp>(&log[i])) left.next_ = std::max(left.next_, create->node + 1);
   }

@@ -6,10 +6,10 @@
 //
 // After a crash behind operation k:
 //   names  a create, rename, remove or make_directory persists if its directory was synced after it; else freely, one
-//   by
-//          one (a rename is one operation: both names or none)
+//          by one (a rename is one operation: both names or none)
 //   data   a write or truncate persists if its file was synced after it; else freely, one by one, torn at a 512-byte
-//          boundary, or with the file grown to its new length and zeros in place of the bytes
+//          boundary, with the file grown to its new length and zeros in place of the bytes behind that, or with one
+//          page in the middle never written
 // One thread.
 #pragma once
 
@@ -62,11 +62,12 @@ using Op = std::variant<CreateOp, WriteOp, TruncateOp, SyncOp, RenameOp, RemoveO
 using OpLog = std::vector<Op>;
 
 // What becomes of an operation that no sync covers.
-enum class Fate : std::uint8_t { kept, lost, torn, zeros };
+enum class Fate : std::uint8_t { kept, lost, torn, zeros, holed };
 struct Choice {
   std::size_t length = 0;                // operations before the crash
   std::map<std::size_t, Fate> unsynced;  // by index into the log; absent: kept
-  std::uint32_t torn_sectors = 0;        // Fate::torn: how many 512-byte sectors of the write are there
+  std::uint32_t torn_sectors = 0;        // torn, zeros: how many 512-byte sectors of the write are there; holed: which
+                                         // page of 4096 bytes is not
 };
 
 class SimFileSystem final : public sys::FileSystem {

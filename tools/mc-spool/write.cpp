@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <functional>
@@ -25,6 +26,7 @@ namespace {
 constexpr int kDrainMs = 3000;
 constexpr std::size_t kReadBytes = 1U << 20;
 constexpr int kPipeBytes = 1 << 20;
+constexpr std::uint64_t kFlushBytes = 256U << 10;  // at most so much shares a flush
 
 // Who is served while stdin is waited for: SIGUSR1, the recorder's other thread, the control socket.
 struct Others {
@@ -42,20 +44,26 @@ class Input {
     (void)::fcntl(STDIN_FILENO, F_SETPIPE_SZ, kPipeBytes);  // room for the producer while the disk is slow
   }
 
-  // The next bytes; empty at the end.
-  Result<ByteView> read() {
+  // Up to `wanted` of the next bytes; empty at the end.
+  Result<ByteView> read(std::uint64_t wanted) {
     for (;;) {
       MC_TRY_ASSIGN(const bool ready, wait());
       if (!ready) {
         cut_off_ = true;
         return ByteView();
       }
-      auto n = sys::read_some(STDIN_FILENO, buffer_, -1, "stdin");
+      const std::span<std::uint8_t> room(buffer_.data(), std::min<std::uint64_t>(buffer_.size(), wanted));
+      auto n = sys::read_some(STDIN_FILENO, room, -1, "stdin");
       if (n) return ByteView(buffer_.data(), *n);
       if (n.error().sys_errno != EAGAIN) return fail(std::move(n).error());
     }
   }
 
+  // Is there more already?
+  bool has_more() const {
+    pollfd p{STDIN_FILENO, POLLIN, 0};
+    return ::poll(&p, 1, 0) == 1 && (p.revents & POLLIN) != 0;
+  }
   bool cut_off() const { return cut_off_; }
 
  private:
@@ -186,13 +194,15 @@ class Writer {
  private:
   Result<spool::EndOfStream> read_all(Input& input, spool::Recorder& recorder) {
     for (;;) {
-      MC_TRY_ASSIGN(const ByteView bytes, input.read());
+      // No more than a frame is read ahead of the journal: what this process holds dies with it.
+      MC_TRY_ASSIGN(const ByteView bytes, input.read(parser_.wanted()));
       if (bytes.empty()) break;
       total_bytes_ += bytes.size();
       parser_.push(bytes);
       auto taken = take_all(recorder);
-      // Committed also when what follows is damaged: the frames before it are whole.
-      MC_TRY(recorder.commit());
+      // Frames that are waiting already share a flush. Committed also when what follows is damaged: the frames before
+      // it are whole.
+      if (!taken || recorder.uncommitted_bytes() >= kFlushBytes || !input.has_more()) MC_TRY(recorder.commit());
       MC_TRY(std::move(taken));
     }
     const std::uint64_t torn = parser_.finish().torn_bytes;

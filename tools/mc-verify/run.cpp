@@ -86,7 +86,8 @@ Result<int> run(cli::Invocation& in) {
   in.parse();
 
   if (arguments.directory.starts_with("http://") || arguments.directory.starts_with("https://")) {
-    return fail(Error{ErrorKind::usage, "DIR is a URL", 0, "a recording's directory comes first, then the server's URL"});
+    return fail(
+        Error{ErrorKind::usage, "DIR is a URL", 0, "a recording's directory comes first, then the server's URL"});
   }
   const bool compares = !arguments.url.empty();
   std::string base_url;
