@@ -33,7 +33,7 @@ void explore_all(Explorer& explorer, std::uint32_t max_shapes) {
 TEST(CrashStates, EveryAcknowledgedFrameIsFoundAgain) {
   const std::size_t wanted = wanted_states();
   Explorer explorer(
-      {.states = wanted, .per_class = wanted >= 100'000 ? 5000U : 0U, .most_of_one = wanted / 5, .recovery_wrap = {}});
+      {.states = wanted, .per_class = wanted >= 100'000 ? 5000U : 0U, .most_of_one = wanted / 6, .recovery_wrap = {}});
   explore_all(explorer, 1000);
   std::printf("%s%zu trees checked, with what was acknowledged\n", explorer.table().c_str(), explorer.checked());
   for (const std::string& finding : explorer.findings()) ADD_FAILURE() << finding;
