@@ -166,7 +166,7 @@ check_recording() {
     [ "$found" -ge "$acked" ] || { echo "$found frames of $acked"; false; }
     cp -r rec once
     mc-spool --quiet recover rec
-    diff -r once rec
+    diff -r -x .control once rec
     rm -rf once
   done
 }
