@@ -1,23 +1,18 @@
-// Feeds a fragmented MP4 to a program's stdin, one fragment a write, as fast as it is taken, and knows at the program's
-// death what it had read: the honest figure for "frames that had entered".
+// Feeds a fragmented MP4 to a program's stdin as fast as it is taken, and knows at the program's death what it had
+// read: the honest figure for "frames that had entered".
 //
-//   frame_feeder [--stream] [--kill-after N MICROSECONDS] [--pause-after N] IN.fmp4 EVENTS PROGRAM ARGS...
+//   frame_feeder [--kill-after N MICROSECONDS] IN.fmp4 EVENTS PROGRAM ARGS...
 //
 // The program's descriptor 5 is a pipe whose lines are kept in the file EVENTS; it is always read, so none is lost.
-// Stdin is a pipe in packet mode (O_DIRECT, pipe(7)): each read gives one fragment, as from a live source, however fast
-// the feeder is. Fragments longer than a packet (4096 bytes) take several reads. --stream makes it an ordinary pipe,
-// where one read takes all that waits.
 //
-// --kill-after N US   SIGKILL, US microseconds after fragment N was written (0: at once)
-// --pause-after N     after fragment N, waits for the events to say that all its frames are durable, prints "durable",
-//                     and goes on when a line comes on the feeder's own stdin
+// --kill-after N US   SIGKILL, US microseconds after N acknowledgements had come
 //
 // Prints "entered-bytes=N fed-bytes=N ended=CODE" (128 + the signal for a death by one), exits 0 whatever the program's
 // end was. A program that ends by itself before it has read all of its input is no error of the feeder.
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/ioctl.h>
-#include <sys/pidfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -66,8 +61,7 @@ std::vector<std::size_t> fragment_ends(ByteView input) {
 
 class Feeder {
  public:
-  bool packets = true;
-  std::optional<std::size_t> kill_after, pause_after;
+  std::optional<std::size_t> kill_after;
   std::chrono::microseconds delay{0};
 
   void run(const char* input_path, const char* events_path, char** program) {
@@ -82,7 +76,7 @@ class Feeder {
  private:
   void start(char** program) {
     int in[2], events[2];
-    checked(::pipe2(in, O_CLOEXEC | (packets ? O_DIRECT : 0)), "pipe");
+    checked(::pipe2(in, O_CLOEXEC), "pipe");
     checked(::pipe2(events, O_CLOEXEC), "pipe");
     pid_ = checked(::fork(), "fork");
     if (pid_ == 0) {
@@ -100,7 +94,7 @@ class Feeder {
     events_ = events[0];
     ::fcntl(input_write_, F_SETFL, ::fcntl(input_write_, F_GETFL) | O_NONBLOCK);
     ::fcntl(events_, F_SETFL, O_NONBLOCK);
-    pidfd_ = checked(::pidfd_open(pid_, 0), "pidfd_open");
+    pidfd_ = checked(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)), "pidfd_open");
   }
 
   // Everything that waits, into the file. False at the end of the pipe.
@@ -124,25 +118,15 @@ class Feeder {
 
   void feed(ByteView input, const std::vector<std::size_t>& ends) {
     std::size_t fed = 0, fragment = 0;
-    bool waiting = false;
     std::optional<Steady::time_point> kill_at;
     for (;;) {
-      if (kill_after && fragment >= *kill_after && !kill_at) kill_at = Steady::now() + delay;
+      if (kill_after && durable_ >= *kill_after && !kill_at) kill_at = Steady::now() + delay;
       if (kill_at && Steady::now() >= *kill_at) {
         ::kill(pid_, SIGKILL);
         kill_at = Steady::time_point::max();
       }
-      if (pause_after && fragment == *pause_after && !waiting && durable_ >= fragment) {
-        waiting = true;
-        std::printf("durable\n");
-        std::fflush(stdout);
-      }
-      const bool paused = pause_after && fragment == *pause_after;
-      const bool feeding = fragment < ends.size() && !paused;
-      pollfd p[4] = {{pidfd_, POLLIN, 0},
-                     {events_, POLLIN, 0},
-                     {feeding ? input_write_ : -1, POLLOUT, 0},
-                     {waiting ? 0 : -1, POLLIN, 0}};
+      const bool feeding = fragment < ends.size();
+      pollfd p[3] = {{pidfd_, POLLIN, 0}, {events_, POLLIN, 0}, {feeding ? input_write_ : -1, POLLOUT, 0}};
       timespec timeout{};
       timespec* limit = nullptr;
       if (kill_at && *kill_at != Steady::time_point::max()) {
@@ -150,20 +134,11 @@ class Feeder {
         timeout = {left / 1'000'000'000, left % 1'000'000'000};
         limit = &timeout;
       }
-      if (::ppoll(p, 4, limit, nullptr) < 0 && errno != EINTR) die("ppoll");
+      if (::ppoll(p, 3, limit, nullptr) < 0 && errno != EINTR) die("ppoll");
       if (p[1].revents != 0 && !drain()) events_ended();
       if (p[0].revents != 0) break;
-      if (p[3].revents != 0) {
-        char byte = 0;
-        while (::read(0, &byte, 1) == 1 && byte != '\n') continue;
-        pause_after.reset();
-        waiting = false;
-      }
       if ((p[2].revents & POLLOUT) != 0) {
-        // In packet mode a write of at most 4096 bytes is one packet, whole or not at all.
-        std::size_t n = ends[fragment] - fed;
-        if (packets) n = std::min<std::size_t>(n, 4096);
-        const ssize_t written = ::write(input_write_, input.data() + fed, n);
+        const ssize_t written = ::write(input_write_, input.data() + fed, ends[fragment] - fed);
         if (written > 0) fed += static_cast<std::size_t>(written);
         if (fed == ends[fragment] && ++fragment == ends.size()) {
           // The last writer of the pipe: its end is the program's end of file.
@@ -194,7 +169,7 @@ class Feeder {
 
 [[noreturn]] void usage() {
   std::fprintf(stderr,
-               "usage: frame_feeder [--stream] [--kill-after N MICROSECONDS] [--pause-after N] IN.fmp4 EVENTS PROGRAM "
+               "usage: frame_feeder [--kill-after N MICROSECONDS] IN.fmp4 EVENTS PROGRAM "
                "ARGS...\n");
   std::exit(64);
 }
@@ -206,13 +181,9 @@ int main(int argc, char** argv) {
   int i = 1;
   for (; i < argc && std::strncmp(argv[i], "--", 2) == 0; ++i) {
     const std::string option = argv[i];
-    if (option == "--stream") {
-      feeder.packets = false;
-    } else if (option == "--kill-after" && i + 2 < argc) {
+    if (option == "--kill-after" && i + 2 < argc) {
       feeder.kill_after = std::strtoul(argv[++i], nullptr, 10);
       feeder.delay = std::chrono::microseconds(std::strtoul(argv[++i], nullptr, 10));
-    } else if (option == "--pause-after" && i + 1 < argc) {
-      feeder.pause_after = std::strtoul(argv[++i], nullptr, 10);
     } else {
       usage();
     }

@@ -121,6 +121,11 @@ std::string in_words(const spool::LossWindow& window) {
                      static_cast<double>(window.last_flush_us) / 1e3, window.frames_pending);
 }
 
+bool disk_is_full(const Error& error) {
+  return error.kind == ErrorKind::no_space &&
+         (error.sys_errno == 0 || error.sys_errno == ENOSPC || error.sys_errno == EDQUOT);
+}
+
 class Writer {
  public:
   Writer(cli::Invocation& in, const WriteOptions& options)
@@ -160,7 +165,9 @@ class Writer {
     Input input(in_.stop.stop_fd(), others);
     auto ended = read_all(input, recorder);
     progress_.clear();
-    if (!ended && ended.error().kind == ErrorKind::no_space) return stop_for_room(recorder, std::move(ended).error());
+    if (!ended && disk_is_full(ended.error())) return stop_for_room(recorder, std::move(ended).error());
+    // A file system that made itself read-only has room; its disk is broken.
+    if (!ended && ended.error().kind == ErrorKind::no_space) ended.error().kind = ErrorKind::io;
     if (!ended && ended.error().kind != ErrorKind::damaged) {
       return fail(std::move(ended).error().with_hint("what was acknowledged is in the journals: mc-spool recover"));
     }
