@@ -4,6 +4,7 @@
 # label: long
 
 load ../helpers/common
+load ../helpers/crash
 
 setup_file() {
   cd "$BATS_FILE_TMPDIR" || return 1
@@ -28,11 +29,6 @@ boot() {
     "MC_HELPERS=$MC_HELPERS" "MC_STEP_US=${STEP_US:-4000}" "MC_INPUT=$BATS_FILE_TMPDIR/in.fmp4" "$@" 3>&- &
   GUEST=$!
   own_child $GUEST
-}
-
-# await_lines N FILE: until it has so many lines.
-await_lines() {
-  timeout 90 tail -n +1 -f "$2" 2>/dev/null | head -n "$1" | tail -n 1 | grep -q . || { echo "not $1 lines in $2"; cat "$2"; return 1; }
 }
 
 cut_power() {

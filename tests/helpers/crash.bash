@@ -44,3 +44,23 @@ histogram() {
   sed -n 's/.* lost=\([0-9]*\).*/\1/p' verdicts | sort -n | uniq -c |
     awk -v title="$1" '{ rounds += $1; line = line sprintf(", %d lost: %d rounds", $2, $1) } END { print title ": " rounds " rounds" line }' >&3
 }
+
+# await_lines N FILE: until it has so many lines.
+await_lines() {
+  timeout 90 tail -n +1 -f "$2" 2>/dev/null | head -n "$1" | tail -n 1 | grep -q . || { echo "not $1 lines in $2"; cat "$2"; return 1; }
+}
+
+# mount_forgetful DIR: a disk that forgets what was not synced. Sets DISK, the pid that serves it; unmount_all in teardown.
+mount_forgetful() {
+  mkdir "$1"
+  forgetful_fs "$1" >"$1.ready" 3>&- &
+  DISK=$!
+  own_child "$DISK"
+  await_lines 1 "$1.ready"
+}
+
+# unmount_all: whatever a test left mounted below its directory, also when nobody serves it any more.
+unmount_all() {
+  local at
+  while read -r at; do umount -l "$at"; done < <(awk -v below="$PWD/" 'index($2, below) == 1 { print $2 }' /proc/self/mounts)
+}
