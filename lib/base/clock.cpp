@@ -20,6 +20,11 @@ class SystemClock final : public Clock {
  public:
   std::int64_t wall_ns() const override { return read(CLOCK_REALTIME); }
   std::int64_t monotonic_ns() const override { return read(CLOCK_MONOTONIC); }
+  std::int64_t suspended_ns() const override {
+    // In this order a pause between the two makes it less, never more.
+    const std::int64_t boot = read(CLOCK_BOOTTIME);
+    return boot - read(CLOCK_MONOTONIC);
+  }
 };
 
 bool number(std::string_view text, std::size_t at, std::size_t length, int& value) {

@@ -262,8 +262,9 @@ void Fragmenter::emit_event(const HeldEvent& held) {
 
 void Fragmenter::emit_gap(const TrackState& track, const Dropped& dropped) {
   // What lies before t0 is not on the timeline and needs no ledger.
-  const std::int64_t from = std::max<std::int64_t>(dropped.from - track.origin + track.priming, 0);
-  const std::int64_t to = dropped.to - track.origin + track.priming;
+  const std::int64_t zero = track.origin - track.priming - track.moved;
+  const std::int64_t from = std::max<std::int64_t>(dropped.from - zero, 0);
+  const std::int64_t to = dropped.to - zero;
   if (to <= from) return;
   json::object event;
   event["event"] = "gap";
@@ -286,7 +287,31 @@ Status Fragmenter::emit(HeldFrame held) {
     }
   }
   if (held.dropped) emit_gap(track, *held.dropped);
+  follow_clock(track, held.frame);
   return emit_frame(track, std::move(held.frame));
+}
+
+void Fragmenter::follow_clock(TrackState& track, Frame& frame) {
+  const std::uint32_t timescale = track.framer.timescale();
+  const std::int64_t interval = std::max<std::int64_t>(track.framer.guessed_ticks(), 1);
+  std::int64_t tolerated = rescale(kSetBackNs, kNanosecondsPerSecond, timescale);
+  if (track.framer.is_picture()) tolerated = std::max(tolerated, interval * (DecodeTimes::kMaxDelay + 1));
+  const auto is_set_back = [&] { return track.latest && frame.pts + track.moved < *track.latest - tolerated; };
+  // Another track may have seen it before.
+  if (is_set_back()) track.moved = rescale(moved_ns_, kNanosecondsPerSecond, timescale);
+  if (is_set_back()) {
+    const std::int64_t by = *track.latest + interval - (frame.pts + track.moved);
+    track.moved += by;
+    moved_ns_ = rescale(track.moved, timescale, kNanosecondsPerSecond);
+    const std::int64_t by_us = rescale(by, timescale, 1'000'000);
+    options_.log(LogLevel::warning, "the source's clock was set back by " + std::to_string(by_us / 1000) +
+                                        " ms; its frames go on behind the last one");
+    const std::int64_t at = *track.latest - track.origin + track.priming;
+    write_event({{"event", "clock"}, {"set-back-us", by_us}},
+                static_cast<std::uint64_t>(std::max<std::int64_t>(at, 0)), timescale);
+  }
+  frame.pts += track.moved;
+  track.latest = std::max(track.latest.value_or(frame.pts), frame.pts);
 }
 
 Status Fragmenter::emit_frame(TrackState& track, Frame frame) {

@@ -24,6 +24,10 @@
 // shift that keeps the first one from being negative: composition offsets are signed, so presentation times stay exact,
 // and Track::media_time stays 0.
 //
+// A source whose clock is set back (its time stamps jump backwards by more than kSetBackNs, and by more than reordering
+// can explain) goes on behind its last frame: all of its tracks are moved by the same time from there on, and
+// {"event":"clock","set-back-us":…} tells.
+//
 // Memory: what is held at the start (kHoldBytes at most), then one frame and what the writer has gathered.
 // Not for two threads at once.
 #pragma once
@@ -70,6 +74,7 @@ class Fragmenter {
   static constexpr std::int64_t kHoldNs = 50'000'000;
   static constexpr std::int64_t kParametersNs = 2'000'000'000;
   static constexpr std::uint64_t kHoldBytes = 64U << 20;
+  static constexpr std::int64_t kSetBackNs = 500'000'000;
 
   // `source` and `out` must outlive it. Streams of other kinds are named in a warning and left out.
   Fragmenter(const Source& source, GatherWriter& out, FragmenterOptions options);
@@ -95,6 +100,8 @@ class Fragmenter {
     std::optional<DecodeTimes> decode_times;
     std::optional<std::int64_t> last_decode;
     std::int64_t last_difference = 0;
+    std::int64_t moved = 0;              // by which its times are moved, in its ticks
+    std::optional<std::int64_t> latest;  // the largest presentation time so far, as moved
     std::optional<Dropped> early;  // before t0 or before the first key frame past it
   };
   struct HeldFrame {
@@ -119,6 +126,7 @@ class Fragmenter {
   bool has_event_stream() const;
   void write_end_event();
   Status emit(HeldFrame held);
+  void follow_clock(TrackState& track, Frame& frame);
   Status emit_frame(TrackState& track, Frame frame);
   void emit_gap(const TrackState& track, const Dropped& dropped);
   void emit_event(const HeldEvent& held);
@@ -139,6 +147,7 @@ class Fragmenter {
   std::int64_t t0_ticks_ = 0;  // t0 on the source's timeline
   std::int64_t t0_timescale_ = 1;
   std::int64_t t0_wall_ns_ = 0;
+  std::int64_t moved_ns_ = 0;  // by which the source's clock was set back, in all
   json::object start_event_;  // what the stream's own start event says
   mp4::Movie movie_;
   std::optional<mp4::CutRule> cut_rule_;

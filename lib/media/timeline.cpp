@@ -19,10 +19,20 @@ Timeline::Timeline(const Clock& clock) : clock_(clock) {
     anchor_wall_ns_ = wall;
     anchor_monotonic_ns_ = before + took / 2;
   }
+  anchor_suspended_ns_ = clock.suspended_ns();
   bound_us_ = shortest_ns / 2000 + 1;
   timex kernel{};
   if (::adjtimex(&kernel) >= 0) bound_us_ += kernel.maxerror;
   t0_ns_ = anchor_wall_ns_;
+}
+
+std::int64_t Timeline::suspended_ns() const {
+  constexpr std::int64_t kLeastNs = 100'000'000;  // less is how exactly two clocks can be read
+  const std::int64_t now = clock_.suspended_ns() - anchor_suspended_ns_;
+  const std::int64_t seen = suspended_ns_.load(std::memory_order_relaxed);
+  if (now < seen + kLeastNs) return seen;
+  suspended_ns_.store(now, std::memory_order_relaxed);
+  return now;
 }
 
 std::int64_t Timeline::from_device_us(std::int64_t device_us) const {

@@ -1,7 +1,10 @@
 // The capture's one clock: Unix-epoch time that was read once and is carried on by CLOCK_MONOTONIC, so that no step of
-// the wall clock reaches a time stamp; and t0, the recording's zero on it.
+// the wall clock reaches a time stamp; and t0, the recording's zero on it. That clock stands while the machine is suspended:
+// such a pause is added when it is over, so that what comes behind it is where it was captured. Safe from any thread but
+// for set_t0.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 #include "base/clock.hpp"
@@ -17,7 +20,7 @@ class Timeline {
 
   std::int64_t now_ns() const { return from_monotonic(clock_.monotonic_ns()); }
   std::int64_t from_monotonic(std::int64_t monotonic_ns) const {
-    return anchor_wall_ns_ + monotonic_ns - anchor_monotonic_ns_;
+    return anchor_wall_ns_ + monotonic_ns - anchor_monotonic_ns_ + suspended_ns();
   }
   std::int64_t bound_us() const { return bound_us_; }
   // Where the system's wall clock is now against this one: it has been stepped or slewed by so much.
@@ -33,7 +36,11 @@ class Timeline {
   std::int64_t from_device_us(std::int64_t device_us) const;
 
  private:
+  std::int64_t suspended_ns() const;
+
   const Clock& clock_;
+  std::int64_t anchor_suspended_ns_ = 0;
+  mutable std::atomic<std::int64_t> suspended_ns_{0};  // since the anchor, as last seen
   std::int64_t anchor_wall_ns_ = 0;
   std::int64_t anchor_monotonic_ns_ = 0;
   std::int64_t bound_us_ = 0;

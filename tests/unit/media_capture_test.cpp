@@ -15,6 +15,8 @@ class FakeClock : public Clock {
   std::int64_t monotonic = 5'000'000'000'000;
   std::int64_t wall_ns() const override { return wall; }
   std::int64_t monotonic_ns() const override { return monotonic; }
+  std::int64_t suspended = 7'000'000'000;
+  std::int64_t suspended_ns() const override { return suspended; }
   void pass(std::int64_t ns) {
     wall += ns;
     monotonic += ns;
@@ -30,6 +32,19 @@ TEST(Timeline, AStepOfTheWallClockDoesNotReachIt) {
   clock.wall -= 3600'000'000'000;
   EXPECT_EQ(timeline.now_ns(), before + 1'000'000'000);
   EXPECT_EQ(timeline.wall_offset_ns(), -3600'000'000'000);
+}
+
+TEST(Timeline, ASuspendIsTimeThatPassed) {
+  FakeClock clock;
+  const Timeline timeline(clock);
+  const std::int64_t before = timeline.now_ns();
+  clock.pass(1'000'000'000);
+  clock.suspended -= 300;  // the two readings were not at the same moment
+  EXPECT_EQ(timeline.now_ns(), before + 1'000'000'000);
+  clock.suspended += 3600'000'000'300;
+  EXPECT_EQ(timeline.now_ns(), before + 3601'000'000'000);
+  clock.suspended -= 300;
+  EXPECT_EQ(timeline.now_ns(), before + 3601'000'000'000);
 }
 
 TEST(Timeline, DevicesMayStampByEitherClock) {

@@ -263,6 +263,34 @@ TEST_F(FragmenterTest, TimesThatStandStillRiseByATick) {
   EXPECT_EQ(decode, (std::vector<std::uint64_t>{0, 1024, 1025, 1026, 3072}));
 }
 
+TEST_F(FragmenterTest, AClockThatIsSetBackMovesAllTracksAlike) {
+  source.all = {vp9(90000), aac(48000)};
+  begin();
+  // Ten frames of 0.1 s each of both; then the source's clock is 3 s back.
+  for (std::int64_t i = 100; i < 120; ++i) {
+    const std::int64_t back = i < 110 ? 0 : 3;
+    picture(i * 9000 - back * 90000, i == 100);
+    sound(1, i * 4800 - back * 48000);
+  }
+  ASSERT_TRUE(fragmenter->finish(InputEnd::whole));
+  const Output found = output();
+  // The interval in front of the jump is a guess at the nominal one for the first track; the second follows exactly.
+  const auto pictures = times_of(found, 1);
+  const auto sounds = times_of(found, 2);
+  ASSERT_EQ(pictures.size(), 20U);
+  ASSERT_EQ(sounds.size(), 20U);
+  for (std::size_t i = 1; i < 20; ++i) {
+    EXPECT_GT(pictures[i], pictures[i - 1]);
+    EXPECT_LE(pictures[i] - pictures[i - 1], 9000);
+  }
+  const std::int64_t moved_pictures = pictures[19] - 19 * 9000;
+  const std::int64_t moved_sounds = sounds[19] - 19 * 4800;
+  EXPECT_NEAR(static_cast<double>(moved_pictures) / 90000, static_cast<double>(moved_sounds) / 48000, 1.0 / 48000);
+  const auto told = std::ranges::count_if(
+      found.events, [](const json::object& event) { return json::get_string(event, "event") == "clock"; });
+  EXPECT_EQ(told, 1);
+}
+
 TEST_F(FragmenterTest, ATimeBaseWithANumeratorLosesNothing) {
   source.all = {vp9(30000)};
   source.all[0].time_base = {1001, 30000};
