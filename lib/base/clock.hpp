@@ -12,8 +12,9 @@ namespace mc {
 class Clock {
  public:
   virtual ~Clock() = default;
-  virtual std::int64_t wall_ns() const = 0;       // since the Unix epoch, UTC; may step
-  virtual std::int64_t monotonic_ns() const = 0;  // never steps, stands while the machine is suspended; no meaning elsewhere
+  virtual std::int64_t wall_ns() const = 0;  // since the Unix epoch, UTC; may step
+  virtual std::int64_t monotonic_ns()
+      const = 0;  // never steps, stands while the machine is suspended; no meaning elsewhere
   // How long the machine has been suspended since its start; sometimes a bit less, never more.
   virtual std::int64_t suspended_ns() const { return 0; }
 };

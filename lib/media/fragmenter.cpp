@@ -307,8 +307,8 @@ void Fragmenter::follow_clock(TrackState& track, Frame& frame) {
     options_.log(LogLevel::warning, "the source's clock was set back by " + std::to_string(by_us / 1000) +
                                         " ms; its frames go on behind the last one");
     const std::int64_t at = *track.latest - track.origin + track.priming;
-    write_event({{"event", "clock"}, {"set-back-us", by_us}},
-                static_cast<std::uint64_t>(std::max<std::int64_t>(at, 0)), timescale);
+    write_event({{"event", "clock"}, {"set-back-us", by_us}}, static_cast<std::uint64_t>(std::max<std::int64_t>(at, 0)),
+                timescale);
   }
   frame.pts += track.moved;
   track.latest = std::max(track.latest.value_or(frame.pts), frame.pts);

@@ -102,7 +102,7 @@ class Fragmenter {
     std::int64_t last_difference = 0;
     std::int64_t moved = 0;              // by which its times are moved, in its ticks
     std::optional<std::int64_t> latest;  // the largest presentation time so far, as moved
-    std::optional<Dropped> early;  // before t0 or before the first key frame past it
+    std::optional<Dropped> early;        // before t0 or before the first key frame past it
   };
   struct HeldFrame {
     std::size_t track = 0;
@@ -148,7 +148,7 @@ class Fragmenter {
   std::int64_t t0_timescale_ = 1;
   std::int64_t t0_wall_ns_ = 0;
   std::int64_t moved_ns_ = 0;  // by which the source's clock was set back, in all
-  json::object start_event_;  // what the stream's own start event says
+  json::object start_event_;   // what the stream's own start event says
   mp4::Movie movie_;
   std::optional<mp4::CutRule> cut_rule_;
   std::uint32_t sequence_number_ = 0;

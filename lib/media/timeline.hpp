@@ -1,7 +1,7 @@
 // The capture's one clock: Unix-epoch time that was read once and is carried on by CLOCK_MONOTONIC, so that no step of
-// the wall clock reaches a time stamp; and t0, the recording's zero on it. That clock stands while the machine is suspended:
-// such a pause is added when it is over, so that what comes behind it is where it was captured. Safe from any thread but
-// for set_t0.
+// the wall clock reaches a time stamp; and t0, the recording's zero on it. That clock stands while the machine is
+// suspended: such a pause is added when it is over, so that what comes behind it is where it was captured. Safe from
+// any thread but for set_t0.
 #pragma once
 
 #include <atomic>

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cerrno>
 
 #include "base/clock.hpp"
@@ -254,15 +255,17 @@ TEST_F(Upload, ServerThatAsksForTheSameFileAgainAndAgainIsGivenUp) {
 
 TEST_F(Upload, PermanentRefusalsEndItWithTheServersWords) {
   closed_recording(2);
+  std::atomic<int> answer = 0;  // a refused transfer's connection may still be served when the next push begins
+  server.hook = [&answer](const FakeRequest& request) -> std::optional<FakeAnswer> {
+    if (request.method != "PUT") return std::nullopt;
+    return MemoryServer::problem(answer, "no", "these are my words");
+  };
   for (const auto& [status, kind] : std::vector<std::pair<int, ErrorKind>>{{401, ErrorKind::permission},
                                                                            {403, ErrorKind::permission},
                                                                            {413, ErrorKind::refused},
                                                                            {400, ErrorKind::refused},
                                                                            {409, ErrorKind::refused}}) {
-    server.hook = [status = status](const FakeRequest& request) -> std::optional<FakeAnswer> {
-      if (request.method != "PUT") return std::nullopt;
-      return MemoryServer::problem(status, "no", "these are my words");
-    };
+    answer = status;
     const auto end = push();
     ASSERT_FALSE(end);
     EXPECT_EQ(end.error().kind, kind) << status;

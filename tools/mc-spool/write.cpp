@@ -27,6 +27,7 @@ constexpr int kDrainMs = 3000;
 constexpr std::size_t kReadBytes = 1U << 20;
 constexpr int kPipeBytes = 1 << 20;
 constexpr std::uint64_t kFlushBytes = 256U << 10;  // at most so much shares a flush
+constexpr int kUnpolledReads = 16;
 
 // Who is served while stdin is waited for: SIGUSR1, the recorder's other thread, the control socket.
 struct Others {
@@ -47,11 +48,16 @@ class Input {
   // Up to `wanted` of the next bytes; empty at the end.
   Result<ByteView> read(std::uint64_t wanted) {
     for (;;) {
-      MC_TRY_ASSIGN(const bool ready, wait());
-      if (!ready) {
-        cut_off_ = true;
-        return ByteView();
+      // What has_more() saw is not asked for again; the others get their turn all the same.
+      if (!known_ready_ || ++unpolled_reads_ >= kUnpolledReads) {
+        unpolled_reads_ = 0;
+        MC_TRY_ASSIGN(const bool ready, wait());
+        if (!ready) {
+          cut_off_ = true;
+          return ByteView();
+        }
       }
+      known_ready_ = false;
       const std::span<std::uint8_t> room(buffer_.data(), std::min<std::uint64_t>(buffer_.size(), wanted));
       auto n = sys::read_some(STDIN_FILENO, room, -1, "stdin");
       if (n) return ByteView(buffer_.data(), *n);
@@ -60,9 +66,10 @@ class Input {
   }
 
   // Is there more already?
-  bool has_more() const {
+  bool has_more() {
     pollfd p{STDIN_FILENO, POLLIN, 0};
-    return ::poll(&p, 1, 0) == 1 && (p.revents & POLLIN) != 0;
+    known_ready_ = ::poll(&p, 1, 0) == 1 && (p.revents & POLLIN) != 0;
+    return known_ready_;
   }
   bool cut_off() const { return cut_off_; }
 
@@ -101,6 +108,8 @@ class Input {
   Others& others_;
   ByteBuffer buffer_;
   std::vector<pollfd> polled_;
+  bool known_ready_ = false;
+  int unpolled_reads_ = 0;
   bool stopping_ = false;
   bool cut_off_ = false;
   std::int64_t deadline_ns_ = 0;
