@@ -1,5 +1,7 @@
 #include "media/lane.hpp"
 
+#include <utility>
+
 #include "media/av_error.hpp"
 #include "media/picture_lane.hpp"
 #include "media/sound_lane.hpp"
@@ -98,6 +100,11 @@ Status Lane::send(const AVPacket* packet) {
     output_.queue->push(queued);
   }
   return {};
+}
+
+bool Lane::was_suspended() {
+  const std::int64_t seen = std::exchange(suspended_seen_ns_, output_.timeline->suspended_ns());
+  return suspended_seen_ns_ > seen;
 }
 
 void Lane::tell_gap(const char* reason, std::int64_t from, std::int64_t to, std::uint64_t packets) {

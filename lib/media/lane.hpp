@@ -61,6 +61,8 @@ class Lane {
   // `pts` of the input, in ticks of `timescale` on the timeline; live devices by their own clocks.
   std::int64_t ticks_at(std::int64_t pts, std::uint32_t timescale) const;
   std::int64_t t0_ticks() const { return output_.timeline->t0_ticks(timescale_); }
+  // Has the machine been suspended since it was asked last?
+  bool was_suspended();
   void tell_gap(const char* reason, std::int64_t from, std::int64_t to, std::uint64_t packets);
 
   Stream stream_;
@@ -84,6 +86,7 @@ class Lane {
 
   int input_index_ = 0;
   std::int64_t origin_us_ = 0;
+  std::int64_t suspended_seen_ns_ = 0;
   FramePtr decoded_;
   PacketPtr encoded_;
 };

@@ -60,6 +60,7 @@ Status PictureLane::take(AVFrame* frame) {
     return {};
   }
   if (last_ticks_) ticks = std::max(ticks, *last_ticks_ + 1);
+  if (live_ && was_suspended() && last_ticks_) tell_gap("suspended", *last_ticks_ + stream_.nominal_ticks, ticks, 0);
   last_ticks_ = ticks;
   MC_TRY_ASSIGN(AVFrame * ready, convert(frame));
   ready->pts = ticks;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "media/encoder.hpp"
 
@@ -99,7 +100,12 @@ Status SoundLane::take(AVFrame* frame) {
   if (!trim(*frame, ticks)) return {};
   const std::int64_t position = av_rescale(taken_, timescale_, input_rate_);
   const std::int64_t missing = clock_->measure(position, ticks);
-  if (missing > 0 && live_) tell_gap("device-overrun", clock_->latest(position) - missing, clock_->latest(position), 0);
+  // A hole is told a while behind its place.
+  suspended_ = suspended_ || was_suspended();
+  if (missing > 0 && live_) {
+    const char* reason = std::exchange(suspended_, false) ? "suspended" : "device-overrun";
+    tell_gap(reason, clock_->latest(position) - missing, clock_->latest(position), 0);
+  }
   tell_drift(ticks);
   frame->pts = taken_;
   taken_ += frame->nb_samples;

@@ -26,6 +26,7 @@ class SoundLane : public Lane {
   std::optional<FilterChain> filters_;
   FramePtr converted_;
   std::optional<SoundClock> clock_;
+  bool suspended_ = false;  // a hole for it is still to be told
   int input_rate_ = 0;
   std::int64_t taken_ = 0;  // samples, at the input's rate
   std::int64_t sent_ = 0;   // samples, at the encoder's

@@ -22,6 +22,8 @@ class Timeline {
   std::int64_t from_monotonic(std::int64_t monotonic_ns) const {
     return anchor_wall_ns_ + monotonic_ns - anchor_monotonic_ns_ + suspended_ns();
   }
+  // How much of it the machine was suspended.
+  std::int64_t suspended_ns() const;
   std::int64_t bound_us() const { return bound_us_; }
   // Where the system's wall clock is now against this one: it has been stepped or slewed by so much.
   std::int64_t wall_offset_ns() const { return clock_.wall_ns() - now_ns(); }
@@ -36,8 +38,6 @@ class Timeline {
   std::int64_t from_device_us(std::int64_t device_us) const;
 
  private:
-  std::int64_t suspended_ns() const;
-
   const Clock& clock_;
   std::int64_t anchor_suspended_ns_ = 0;
   mutable std::atomic<std::int64_t> suspended_ns_{0};  // since the anchor, as last seen
