@@ -55,7 +55,7 @@ killed_after() {
     [ $((i % 2)) -eq 1 ] || INPUT=other.fmp4
     FED_OPTIONS="--kill-after $((10 + RANDOM % 600)) $((RANDOM % 2000))" fed "run-$i" mc-spool --quiet write rec --events 5
     runs+=("$INPUT" "run-$i/acks")
-    frame_oracle --entered-bytes "$(entered "run-$i")" --max-lost 1 --recover rec "${runs[@]}" 
+    frame_oracle --entered-bytes "$(entered "run-$i")" --max-lost 1 --recover rec "${runs[@]}"
   done
   mc-spool --quiet write rec --events 5 <"$BATS_FILE_TMPDIR/long.fmp4" 5>acks
   frame_oracle --recover --entered-all --max-lost 0 rec "${runs[@]}" "$BATS_FILE_TMPDIR/long.fmp4" acks
