@@ -8,7 +8,10 @@ namespace {
 constexpr std::uint64_t kMaxBindingBytes = 64;
 constexpr std::size_t kManifestHeadBytes = 4096;  // the header and recording lines are the first two
 
-Result<std::optional<std::string>> own_binding(Store& store, const wire::RecordingPath& path) {
+enum class Wanted : std::uint8_t { id, durable_id };
+
+Result<std::optional<std::string>> own_binding(Store& store, const wire::RecordingPath& path,
+                                               Wanted wanted = Wanted::id) {
   const auto object = store.open(path, kBindingName);
   if (!object && object.error().kind == ErrorKind::not_found) return std::nullopt;
   if (!object) return fail(object.error());
@@ -18,6 +21,7 @@ Result<std::optional<std::string>> own_binding(Store& store, const wire::Recordi
   if (!wire::is_recording_id(text)) {
     return fail(ErrorKind::damaged, "the binding of '" + path.text() + "' is not a recording id");
   }
+  if (wanted == Wanted::durable_id) MC_TRY(store.ensure_durable(path, (*object)->info()));
   return std::string(text);
 }
 
@@ -42,14 +46,14 @@ Result<std::optional<std::string>> binding(Store& store, const wire::RecordingPa
 }
 
 Result<std::string> bind(Store& store, const wire::RecordingPath& path, const std::string& recording_id) {
-  MC_TRY_ASSIGN(auto held, own_binding(store, path));
+  MC_TRY_ASSIGN(auto held, own_binding(store, path, Wanted::durable_id));
   if (held) return std::move(*held);
   MC_TRY_ASSIGN(const auto by_manifest, binding_by_manifest(store, path));
   const std::string wanted = by_manifest.value_or(recording_id);
   MC_TRY_ASSIGN(const PutOutcome outcome, put_if_absent(store, path, kBindingName, wanted + "\n"));
   if (outcome != PutOutcome::conflict) return wanted;
   // Another first PUT was faster.
-  MC_TRY_ASSIGN(held, own_binding(store, path));
+  MC_TRY_ASSIGN(held, own_binding(store, path, Wanted::durable_id));
   if (!held) return fail(ErrorKind::unavailable, "the binding of '" + path.text() + "' changed while it was made");
   return std::move(*held);
 }

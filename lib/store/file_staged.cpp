@@ -81,7 +81,7 @@ Result<PutOutcome> FileStore::FileStaged::publish(OnConflict on_conflict) {
 
 Result<bool> FileStore::FileStaged::publish_over(const ObjectInfo& expected, Displaced displaced) {
   MC_TRY(make_durable());
-  const std::lock_guard lock(store_.lock_of(directory_));
+  std::unique_lock lock(store_.lock_of(directory_));
   left_something_ = true;
   const auto info = store_.fs_.info(target());
   if (!info && info.error().kind == ErrorKind::not_found) return false;
@@ -99,6 +99,7 @@ Result<bool> FileStore::FileStaged::publish_over(const ObjectInfo& expected, Dis
     MC_TRY(store_.fs_.rename_new(staged_, target()));
   }
   lies_there_ = false;
+  lock.unlock();  // whoever replaces ours now makes it durable with his own
   MC_TRY(store_.commit_names(directory_));
   return true;
 }

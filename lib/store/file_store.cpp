@@ -109,8 +109,6 @@ void FileStore::give_back_directory(const wire::RecordingPath& path, bool prune)
   }
 }
 
-Status FileStore::commit_names(const std::string& directory) { return fs_.sync_directory(directory); }
-
 std::mutex& FileStore::lock_of(const std::string& directory) {
   return recording_mutexes_[std::hash<std::string>{}(directory) % recording_mutexes_.size()];
 }
@@ -151,6 +149,21 @@ Result<std::vector<ObjectInfo>> FileStore::list(const wire::RecordingPath& path)
 }
 
 Status FileStore::sync(const wire::RecordingPath& path) { return commit_names(directory_of(path)); }
+
+Status FileStore::ensure_durable(const wire::RecordingPath& path, const ObjectInfo& info) {
+  const std::string directory = directory_of(path);
+  const std::string full = sys::join_path(directory, info.name);
+  {
+    const std::lock_guard lock(durable_mutex_);
+    const auto found = durable_tokens_.find(full);
+    if (found != durable_tokens_.end() && found->second == info.token) return {};
+  }
+  MC_TRY(commit_names(directory));
+  const std::lock_guard lock(durable_mutex_);
+  if (durable_tokens_.size() >= kMaxRememberedDirectories) durable_tokens_.clear();
+  durable_tokens_[full] = info.token;
+  return {};
+}
 
 Status FileStore::ready() {
   MC_TRY(fs_.list(root_));

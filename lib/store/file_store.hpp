@@ -8,13 +8,13 @@
 //   ROOT/SESSION/TAKE/GUEST/.damaged-NAME-…  what was found under NAME in the place of the right bytes; likewise
 //
 // Publishing is: the stage's length checked, fdatasync, checked close, rename that replaces nothing, fsync of the
-// directory. Each directory that is made has its parent synced before anything in it is acknowledged. A crash before
-// the rename leaves a stage; after it, the whole file or the stage; never half a file under a visible name.
+// directory. The fdatasyncs of several uploads go on side by side; the fsync of a directory answers for all renames
+// that came before it (group_commit.hpp). Each directory that is made has its parent synced before anything in it is
+// acknowledged. A crash before the rename leaves a stage; after it, the whole file or the stage; never half a file
+// under a visible name.
 //
 // Compare-and-swap is a lock in this process, which is why one root has one server. The change token is inode, ctime
 // and size; it is settled when the ctime is older than the granularity of the kernel's time stamps.
-//
-// Where issue 4's group commit belongs: `commit_names` is the only caller of sync_directory on the way to a 201.
 #pragma once
 
 #include <array>
@@ -23,9 +23,11 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <unordered_map>
 
 #include "base/clock.hpp"
 #include "base/log.hpp"
+#include "store/group_commit.hpp"
 #include "store/store.hpp"
 #include "sys/file_system.hpp"
 #include "sys/lock.hpp"
@@ -46,15 +48,17 @@ class FileStore final : public Store {
   Result<std::unique_ptr<Object>> open(const wire::RecordingPath& path, const std::string& name) override;
   Result<std::vector<ObjectInfo>> list(const wire::RecordingPath& path) override;
   Status sync(const wire::RecordingPath& path) override;
+  Status ensure_durable(const wire::RecordingPath& path, const ObjectInfo& info) override;
   Status ready() override;
 
   const std::string& root() const { return root_; }
+  GroupCommit::Counts commits() const { return commits_.counts(); }
 
  private:
   class FileStaged;
   class FileObject;
 
-  FileStore(sys::FileSystem& fs, std::string root) : fs_(fs), root_(std::move(root)) {}
+  FileStore(sys::FileSystem& fs, std::string root) : fs_(fs), root_(std::move(root)), commits_(fs) {}
   Status discard_stages(const Log& log);
   std::string directory_of(const wire::RecordingPath& path) const;
   ObjectInfo describe(const std::string& name, const sys::FileInfo& info) const;
@@ -63,17 +67,21 @@ class FileStore final : public Store {
   // directory (and the ones above) go again if they are empty: a refused upload leaves nothing.
   Status take_directory(const wire::RecordingPath& path);
   void give_back_directory(const wire::RecordingPath& path, bool prune);
-  Status commit_names(const std::string& directory);
+  // The names that we made in it before are durable when this returns; the only way to a 201.
+  Status commit_names(const std::string& directory) { return commits_.commit(directory); }
   std::mutex& lock_of(const std::string& directory);
 
   sys::FileSystem& fs_;
   std::string root_;
+  GroupCommit commits_;
   std::optional<sys::FileLock> lock_;
   std::atomic<std::uint64_t> next_stage_{1};
   std::mutex directories_mutex_;
-  std::set<std::string> durable_directories_;     // made or seen by us, and the parent synced since
-  std::map<std::string, std::size_t> in_use_;     // directory -> stages in it
-  std::array<std::mutex, 64> recording_mutexes_;  // by hash of the directory: the compare-and-swap
+  std::set<std::string> durable_directories_;  // made or seen by us, and the parent synced since
+  std::map<std::string, std::size_t> in_use_;  // directory -> stages in it
+  std::mutex durable_mutex_;
+  std::unordered_map<std::string, std::string> durable_tokens_;  // of ensure_durable, by path
+  std::array<std::mutex, 64> recording_mutexes_;                 // by hash of the directory: the compare-and-swap
 };
 
 }  // namespace mc::store

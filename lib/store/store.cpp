@@ -2,6 +2,8 @@
 
 namespace mc::store {
 
+Status Store::ensure_durable(const wire::RecordingPath& path, const ObjectInfo&) { return sync(path); }
+
 Result<PutOutcome> put_if_absent(Store& store, const wire::RecordingPath& path, const std::string& name,
                                  std::string_view text) {
   MC_TRY_ASSIGN(const auto staged, store.stage(path, name));

@@ -89,6 +89,9 @@ class Store {
   virtual Result<std::vector<ObjectInfo>> list(const wire::RecordingPath& path) = 0;
   // Makes every name in the recording durable, also those that came there by other hands (cp, rsync).
   virtual Status sync(const wire::RecordingPath& path) = 0;
+  // The same for one object that was opened: whoever published it may not have got as far as the syncs. Costs nothing
+  // when asked again for an object with the same change token.
+  virtual Status ensure_durable(const wire::RecordingPath& path, const ObjectInfo& info);
   // Can the store be read and written at all? For readiness checks; cheap.
   virtual Status ready() = 0;
 };

@@ -155,7 +155,11 @@ Status SimFileSystem::remove(const std::string& path) {
   return record(RemoveOp{where.first, where.second});
 }
 
-Status SimFileSystem::remove_directory(const std::string& path) { return remove(path); }
+Status SimFileSystem::remove_directory(const std::string& path) {
+  MC_TRY_ASSIGN(const Node node, find(path));
+  if (!nodes_.at(node).names.empty()) return fail(ErrorKind::io, "'" + path + "' is not empty", ENOTEMPTY);
+  return remove(path);
+}
 
 Status SimFileSystem::make_directory(const std::string& path) {
   if (find(path)) return {};
@@ -168,6 +172,11 @@ Status SimFileSystem::make_directory(const std::string& path) {
 Status SimFileSystem::sync_directory(const std::string& path) {
   MC_TRY_ASSIGN(const Node node, find(path));
   return record(SyncDirectoryOp{node});
+}
+
+Status SimFileSystem::end_sync_directory(const std::string& path, std::size_t began) {
+  MC_TRY_ASSIGN(const Node node, find(path));
+  return record(SyncDirectoryOp{node, began});
 }
 
 Result<std::vector<sys::DirectoryEntry>> SimFileSystem::list(const std::string& path) {
@@ -191,10 +200,17 @@ Result<sys::SpaceInfo> SimFileSystem::space(const std::string&) { return sys::Sp
 std::vector<std::size_t> SimFileSystem::unsynced(const OpLog& log, std::size_t length) {
   std::vector<std::size_t> found;
   std::set<Node> synced_later;
-  std::set<Node> synced_directories_later;
+  std::map<Node, std::size_t> synced_directories_later;  // with what the latest of their syncs covers
+  const auto is_synced = [&](Node directory, std::size_t i) {
+    const auto found_sync = synced_directories_later.find(directory);
+    return found_sync != synced_directories_later.end() && i < found_sync->second;
+  };
   for (std::size_t i = length; i-- > 0;) {
     std::visit(Overloaded{[&](const SyncOp& o) { synced_later.insert(o.node); },
-                          [&](const SyncDirectoryOp& o) { synced_directories_later.insert(o.directory); },
+                          [&](const SyncDirectoryOp& o) {
+                            auto& covers = synced_directories_later[o.directory];
+                            covers = std::max(covers, o.covers);
+                          },
                           [&](const WriteOp& o) {
                             if (!synced_later.contains(o.node)) found.push_back(i);
                           },
@@ -202,13 +218,13 @@ std::vector<std::size_t> SimFileSystem::unsynced(const OpLog& log, std::size_t l
                             if (!synced_later.contains(o.node)) found.push_back(i);
                           },
                           [&](const CreateOp& o) {
-                            if (!synced_directories_later.contains(o.directory)) found.push_back(i);
+                            if (!is_synced(o.directory, i)) found.push_back(i);
                           },
                           [&](const RemoveOp& o) {
-                            if (!synced_directories_later.contains(o.directory)) found.push_back(i);
+                            if (!is_synced(o.directory, i)) found.push_back(i);
                           },
                           [&](const RenameOp& o) {
-                            if (!synced_directories_later.contains(o.to_directory)) found.push_back(i);
+                            if (!is_synced(o.to_directory, i)) found.push_back(i);
                           },
                           [](const AcknowledgeOp&) {}},
                log[i]);

@@ -54,9 +54,10 @@ struct RemoveOp {
 };
 struct SyncDirectoryOp {
   Node directory;
+  std::size_t covers = SIZE_MAX;  // it began before the operation of this index: what came later may still be lost
 };
-struct AcknowledgeOp {  // not of the file system: so many frames were acknowledged by now
-  std::uint64_t frames;
+struct AcknowledgeOp {   // not of the file system
+  std::uint64_t frames;  // so many frames were acknowledged by now; of a store: this upload was
 };
 using Op = std::variant<CreateOp, WriteOp, TruncateOp, SyncOp, RenameOp, RemoveOp, SyncDirectoryOp, AcknowledgeOp>;
 using OpLog = std::vector<Op>;
@@ -89,6 +90,8 @@ class SimFileSystem final : public sys::FileSystem {
   Result<sys::SpaceInfo> space(const std::string& path) override;
 
   void acknowledge(std::uint64_t frames);
+  // An fsync of a directory that began when the log had `began` operations and ends now.
+  Status end_sync_directory(const std::string& path, std::size_t began);
   const OpLog& log() const { return log_; }
 
   // Every operation behind the first `n` fails: the process is dead. For killing recovery at each of its own.

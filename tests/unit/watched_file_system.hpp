@@ -12,7 +12,7 @@
 
 namespace mc {
 
-class WatchedFileSystem final : public sys::FileSystem {
+class WatchedFileSystem : public sys::FileSystem {
  public:
   explicit WatchedFileSystem(std::string root) : root_(std::move(root)) {}
 
