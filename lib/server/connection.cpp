@@ -1,5 +1,9 @@
 #include "server/connection.hpp"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include <boost/asio/post.hpp>
 #include <boost/beast/core/error.hpp>
 #include <boost/beast/http/error.hpp>
@@ -41,6 +45,17 @@ std::optional<Response> parse_failure(error_code ec) {
   return bad_request(ec.message());
 }
 
+// A peer that vanished without a word (power, a cable) is noticed by the kernel: when it waits for us after about two
+// minutes, when we wait for it to take something after one.
+void notice_vanished_peer(int fd) {
+  const auto set = [fd](int level, int name, int value) { (void)::setsockopt(fd, level, name, &value, sizeof value); };
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, 60);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, 15);
+  set(IPPROTO_TCP, TCP_KEEPCNT, 4);
+  set(IPPROTO_TCP, TCP_USER_TIMEOUT, 60'000);
+}
+
 template <class Fields>
 std::optional<std::string> joined(const Fields& fields, std::string_view name) {
   const auto [first, last] = fields.equal_range({name.data(), name.size()});
@@ -56,9 +71,13 @@ std::optional<std::string> joined(const Fields& fields, std::string_view name) {
 }  // namespace
 
 Connection::Connection(net::ip::tcp::socket socket, Shared& shared)
-    : stream_(std::move(socket)), shared_(shared), buffer_(shared.limits.header_bytes + kReadAheadBytes) {
+    : stream_(std::move(socket), shared.tls ? shared.tls->context() : nullptr),
+      shared_(shared),
+      buffer_(shared.limits.header_bytes + kReadAheadBytes),
+      pace_(shared.limits.stall, shared.limits.window, shared.limits.window_bytes) {
   error_code ec;
   stream_.socket().set_option(net::ip::tcp::no_delay(true), ec);
+  notice_vanished_peer(stream_.socket().native_handle());
   const auto peer = stream_.socket().remote_endpoint(ec);
   if (!ec) remote_ = peer.address().to_string() + ":" + std::to_string(peer.port());
   ++shared_.metrics.open_connections;
@@ -72,7 +91,11 @@ Connection::~Connection() {
 }
 
 void Connection::start() {
-  net::post(stream_.get_executor(), [self = shared_from_this()] { self->read_header(); });
+  idle_since_ms_ = now_ms();
+  net::post(stream_.get_executor(), [self = shared_from_this()] {
+    if (self->stream_.is_over_tls()) return self->handshake();
+    self->read_header();
+  });
 }
 
 void Connection::refuse() {
@@ -81,8 +104,23 @@ void Connection::refuse() {
     self->started_ = std::chrono::steady_clock::now();
     self->record_.remote = self->remote_;
     self->unread_body_ = true;
+    // Over TLS there is nobody to tell it to yet, and a handshake is what an attacker would want us to spend.
+    if (self->stream_.is_over_tls()) return self->close();
     self->answer(problem(503, "unavailable", "too many connections"));
   });
+}
+
+void Connection::make_room() {
+  net::post(stream_.get_executor(), [self = shared_from_this()] {
+    if (!self->waiting_for_header_) return;
+    ++self->shared_.metrics.idle_connections_closed;
+    self->close();
+  });
+}
+
+std::int64_t Connection::now_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 void Connection::stop() {
@@ -107,6 +145,24 @@ void Connection::work(net::thread_pool& pool, std::function<void()> job) {
   });
 }
 
+void Connection::handshake() {
+  if (shared_.stopping) return close();
+  waiting_for_header_ = true;
+  stream_.expires_after(shared_.limits.idle);
+  stream_.async_handshake([self = shared_from_this()](error_code ec) {
+    self->waiting_for_header_ = false;
+    if (!ec) return self->read_header();
+    ++self->shared_.metrics.failed_handshakes;
+    if (!is_plain_http(ec)) return self->close();
+    self->stream_.give_up_tls();
+    self->started_ = std::chrono::steady_clock::now();
+    self->record_.remote = self->remote_;
+    self->idle_since_ms_ = kBusy;
+    self->unread_body_ = true;
+    self->answer(bad_request("this port speaks TLS: the URL begins with https://"));
+  });
+}
+
 void Connection::read_header() {
   if (shared_.stopping) return close();
   parser_.emplace();
@@ -117,6 +173,7 @@ void Connection::read_header() {
   record_ = {};
   record_.remote = remote_;
   waiting_for_header_ = true;
+  idle_since_ms_ = now_ms();
   // One deadline for the whole header, however slowly it trickles in.
   stream_.expires_after(shared_.limits.idle);
   http::async_read_header(stream_, buffer_, *parser_,
@@ -125,6 +182,7 @@ void Connection::read_header() {
 
 void Connection::on_header(error_code ec) {
   waiting_for_header_ = false;
+  idle_since_ms_ = kBusy;
   started_ = std::chrono::steady_clock::now();
   if (ec) {
     auto response = parse_failure(ec);
@@ -208,6 +266,7 @@ void Connection::begin_upload() {
 
 void Connection::send_continue() {
   out_ = "HTTP/1.1 100 Continue\r\n\r\n";
+  pace_.begin();
   write_out(0, [self = shared_from_this()] { self->prepare_body(); });
 }
 
@@ -218,6 +277,7 @@ void Connection::prepare_body() {
   }
   piece_.reset(new std::uint8_t[piece_size_ + 1]);  // never empty, and not zeroed
   filled_ = 0;
+  pace_.begin();
   read_body();
 }
 
@@ -227,7 +287,7 @@ void Connection::read_body() {
   body.data = piece_.get() + filled_;
   body.size = piece_size_ - filled_;
   body.more = true;
-  stream_.expires_after(shared_.limits.stall);
+  stream_.expires_after(pace_.may_wait(std::chrono::steady_clock::now()));
   http::async_read_some(stream_, buffer_, *parser_,
                         [self = shared_from_this()](error_code ec, std::size_t) { self->on_body(ec); });
 }
@@ -248,6 +308,7 @@ void Connection::on_body(error_code ec) {
   filled_ = piece_size_ - parser_->get().body().size;
   record_.received_bytes += filled_ - before;
   shared_.metrics.received_bytes += filled_ - before;
+  pace_.moved(filled_ - before, std::chrono::steady_clock::now());
   read_body();
 }
 
@@ -292,6 +353,7 @@ void Connection::answer_after_drain(Response response) {
   pending_ = std::move(response);
   piece_size_ = kDrainPieceBytes;
   piece_.reset(new std::uint8_t[piece_size_]);
+  pace_.begin();
   drain(kMaxDrainBytes);
 }
 
@@ -307,11 +369,12 @@ void Connection::drain(std::size_t left) {
   body.data = piece_.get();
   body.size = piece_size_;
   body.more = true;
-  stream_.expires_after(shared_.limits.stall);
+  stream_.expires_after(pace_.may_wait(std::chrono::steady_clock::now()));
   http::async_read_some(stream_, buffer_, *parser_, [self = shared_from_this(), left](error_code ec, std::size_t) {
     if (ec == http::error::need_buffer) ec = {};
     if (ec && !parse_failure(ec)) return self->give_up();
     const std::size_t n = self->piece_size_ - self->parser_->get().body().size;
+    self->pace_.moved(n, std::chrono::steady_clock::now());
     self->drain(ec || n > left ? 0 : left - n);
   });
 }
@@ -336,6 +399,7 @@ void Connection::answer(Response response) {
     record_.sent_bytes = length;
     out_ += response.body;
   }
+  pace_.begin();
   write_out(0, [self = shared_from_this()] { self->send_object(); });
 }
 
@@ -345,11 +409,12 @@ void Connection::write_out(std::size_t done, Next then) {
     out_.clear();
     return then();
   }
-  stream_.expires_after(shared_.limits.stall);
+  stream_.expires_after(pace_.may_wait(std::chrono::steady_clock::now()));
   stream_.async_write_some(
       net::buffer(out_.data() + done, out_.size() - done),
       [self = shared_from_this(), done, then = std::move(then)](error_code ec, std::size_t n) mutable {
         if (ec) return self->give_up();
+        self->pace_.moved(n, std::chrono::steady_clock::now());
         self->write_out(done + n, std::move(then));
       });
 }
@@ -397,12 +462,21 @@ void Connection::note_request() {
 }
 
 // Closing a socket with unread bytes in it resets the connection, and the reset can overtake our answer: so we say that
-// we are done and read on for a moment (RFC 9112 9.6).
+// we are done and read on for a moment (RFC 9112 9.6). Over TLS the peer is told so twice (RFC 8446 6.1).
 void Connection::linger() {
+  linger_until_ = std::chrono::steady_clock::now() + shared_.limits.linger;
+  if (!stream_.is_over_tls()) return end_sending();
+  stream_.expires_at(linger_until_);
+  stream_.async_shutdown([self = shared_from_this()](error_code) {
+    self->stream_.give_up_tls();
+    self->end_sending();
+  });
+}
+
+void Connection::end_sending() {
   error_code ec;
   stream_.socket().shutdown(net::ip::tcp::socket::shutdown_send, ec);
   if (ec) return close();
-  linger_until_ = std::chrono::steady_clock::now() + shared_.limits.linger;
   buffer_.clear();
   read_rest();
 }

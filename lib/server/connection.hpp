@@ -3,14 +3,13 @@
 // A connection is a chain of callbacks on its own strand with exactly one operation outstanding, on the socket or on a
 // worker: read a header, read the body in pieces (each written to the stage by a worker before the next is read), write
 // the answer, start again. Requests that were pipelined wait in `buffer_`. The object lives as long as an operation
-// holds it.
+// holds it. Over TLS the handshake comes first, under the same deadline as the header.
 #pragma once
 
 #include <atomic>
 #include <boost/asio/strand.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http/buffer_body.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <functional>
@@ -19,7 +18,10 @@
 #include <optional>
 #include <unordered_map>
 
+#include "server/pace.hpp"
+#include "server/peer_stream.hpp"
 #include "server/server.hpp"
+#include "server/tls.hpp"
 
 namespace mc::server {
 
@@ -36,6 +38,7 @@ struct Shared {
   Metrics& metrics;
   Limits limits;
   AccessLog* access_log = nullptr;
+  std::unique_ptr<Tls> tls;  // null: without
   net::thread_pool workers;
   net::thread_pool auditors;
 
@@ -66,9 +69,17 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void stop();    // after Shared::stopping: closes when no request is in flight, else after its answer
   void abort();   // closes now
 
+  // Whether it waits for a request, and since when; for whoever looks for one that can make room.
+  static constexpr std::int64_t kBusy = -1;
+  static std::int64_t now_ms();  // monotonic
+  std::int64_t idle_since_ms() const { return idle_since_ms_; }
+  void claim() { idle_since_ms_ = kBusy; }
+  void make_room();  // closes, unless a request has come meanwhile
+
  private:
   using Next = std::function<void()>;
 
+  void handshake();
   void read_header();
   void on_header(error_code ec);
   std::optional<Response> check_framing() const;
@@ -93,19 +104,22 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void note_request();
   void give_up();  // the connection broke, or must be broken, before the answer was out
   void linger();
+  void end_sending();
   void read_rest();
   void close();
 
   void work(net::thread_pool& pool, std::function<void()> job);
   bool expects_continue() const;
 
-  beast::tcp_stream stream_;
+  PeerStream stream_;
   Shared& shared_;
   std::string remote_;
   beast::flat_buffer buffer_;
   std::optional<http::request_parser<http::buffer_body>> parser_;
 
   bool waiting_for_header_ = false;
+  std::atomic<std::int64_t> idle_since_ms_{kBusy};
+  Pace pace_;
   bool keep_alive_ = false;
   bool unread_body_ = false;  // the answer goes out before the request was read to its end
   Request request_;

@@ -29,9 +29,25 @@ Result<ListenAddress> parse_listen_address(std::string_view text) {
   return address;
 }
 
-std::string base_url(const ListenAddress& address) {
+std::string base_url(const ListenAddress& address, Scheme scheme) {
   const bool is_v6 = address.host.find(':') != std::string::npos;
-  return "http://" + (is_v6 ? "[" + address.host + "]" : address.host) + ":" + std::to_string(address.port);
+  return (scheme == Scheme::https ? "https://" : "http://") + (is_v6 ? "[" + address.host + "]" : address.host) + ":" +
+         std::to_string(address.port);
+}
+
+std::string what_is_missing(const Protection& protection) {
+  if (!protection.tls && !protection.secret) return "no TLS and no tokens";
+  if (!protection.tls) return "no TLS";
+  return protection.secret ? "" : "no tokens";
+}
+
+Status check_exposure(const ListenAddress& address, const Protection& protection, Danger danger) {
+  const std::string missing = what_is_missing(protection);
+  if (address.is_loopback || missing.empty() || danger == Danger::accepted) return {};
+  return fail(
+      Error{ErrorKind::config,
+            "will not listen on '" + base_url(address, Scheme::http).substr(7) + "': " + missing + " configured", 0,
+            "listen on 127.0.0.1 behind a proxy, or say --danger-no-tls-no-tokens"});
 }
 
 }  // namespace mc::server

@@ -17,7 +17,19 @@ struct ListenAddress {
 };
 Result<ListenAddress> parse_listen_address(std::string_view text);  // kind: usage
 
-// "http://127.0.0.1:8420", "http://[::1]:8420".
-std::string base_url(const ListenAddress& address);
+enum class Scheme : std::uint8_t { http, https };
+// "http://127.0.0.1:8420", "https://[::1]:8420".
+std::string base_url(const ListenAddress& address, Scheme scheme);
+
+// What stands between the store and whoever reaches the address.
+struct Protection {
+  bool tls = false;
+  bool secret = false;  // without which no request is served
+};
+// "no TLS and no tokens", "no TLS", "no tokens"; empty when nothing is missing.
+std::string what_is_missing(const Protection& protection);
+enum class Danger : std::uint8_t { refused, accepted };
+// An address that others reach needs both, unless somebody has said by name that he wants it so. Kind: config.
+Status check_exposure(const ListenAddress& address, const Protection& protection, Danger danger);
 
 }  // namespace mc::server

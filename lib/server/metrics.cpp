@@ -35,6 +35,9 @@ std::string Metrics::text(std::uint64_t files_read_back) const {
   single(out, "maycast_open_connections", "gauge", "connections open now", open_connections.load());
   single(out, "maycast_refused_connections_total", "counter", "connections refused for being too many",
          refused_connections.load());
+  single(out, "maycast_idle_connections_closed_total", "counter", "idle connections closed to make room for a new one",
+         idle_connections_closed.load());
+  single(out, "maycast_failed_handshakes_total", "counter", "TLS handshakes that failed", failed_handshakes.load());
   single(out, "maycast_files_stored_total", "counter", "files made durable", files_stored.load());
   single(out, "maycast_files_read_back_total", "counter", "files hashed from the store", files_read_back);
   single(out, "maycast_audits_total", "counter", "manifests audited", audits.load());

@@ -78,18 +78,39 @@ class Listener {
  private:
   void welcome(tcp::socket socket) {
     auto connection = std::make_shared<Connection>(std::move(socket), shared_);
+    std::shared_ptr<Connection> makes_room;
     std::size_t open = 0;
     {
       const std::lock_guard lock(shared_.mutex);
       if (shared_.stopping) return;
+      if (shared_.connections.size() >= shared_.limits.connections) makes_room = longest_idle();
       shared_.connections.emplace(connection.get(), connection);
       open = shared_.connections.size();
     }
-    if (open <= shared_.limits.connections) {
+    if (makes_room) {
+      makes_room->make_room();
+      connection->start();
+    } else if (open <= shared_.limits.connections) {
       connection->start();
     } else if (open <= shared_.limits.connections + kRefusedAtOnce) {
       connection->refuse();
     }
+  }
+
+  // An idle connection may be closed at any time (RFC 9112 9.5), and its client will open another; a client that is
+  // refused can do nothing. Whoever opens connections only to have them loses them so. Under the lock.
+  std::shared_ptr<Connection> longest_idle() {
+    Connection* longest = nullptr;
+    std::int64_t since = Connection::now_ms() - shared_.limits.spare_idle.count();
+    for (const auto& [raw, weak] : shared_.connections) {
+      const std::int64_t idle_since = raw->idle_since_ms();
+      if (idle_since == Connection::kBusy || idle_since > since) continue;
+      since = idle_since;
+      longest = raw;
+    }
+    // Claimed, so that the next newcomer takes another one. Null when it is just going away by itself.
+    if (longest != nullptr) longest->claim();
+    return longest == nullptr ? nullptr : shared_.connections.at(longest).lock();
   }
 
   net::io_context& io_;
@@ -120,9 +141,12 @@ const std::vector<std::string>& Server::urls() const { return impl_->urls; }
 Result<std::unique_ptr<Server>> Server::start(Service& service, Metrics& metrics, const Options& options, Log log,
                                               AccessLog* access_log) {
   auto impl = std::make_unique<Impl>(service, metrics, options, access_log);
+  if (options.tls) {
+    MC_TRY_ASSIGN(impl->shared.tls, Tls::load(*options.tls, log));
+  }
   for (const ListenAddress& address : options.listen) {
     MC_TRY_ASSIGN(const ListenAddress real, impl->listeners.emplace_back(impl->io, impl->shared).open(address));
-    impl->urls.push_back(base_url(real));
+    impl->urls.push_back(base_url(real, options.tls ? Scheme::https : Scheme::http));
   }
   for (Listener& listener : impl->listeners) listener.accept();
   for (std::size_t i = 0; i < options.io_threads; ++i) {

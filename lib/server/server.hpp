@@ -12,6 +12,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,15 +26,24 @@ namespace mc::server {
 
 struct Limits {
   std::uint32_t header_bytes = 16 * 1024;
-  std::size_t connections = 4096;                // more are answered 503
+  std::size_t connections = 4096;                // more are answered 503 when none of them is idle
   std::chrono::milliseconds idle{60'000};        // from the end of a request to the end of the next one's header
+  std::chrono::milliseconds spare_idle{1'000};   // who has waited so long for a request makes room for a new connection
   std::chrono::milliseconds stall{30'000};       // without a byte of a body, in either direction
+  std::chrono::milliseconds window{60'000};      // of waiting for a peer, in which
+  std::uint64_t window_bytes = 16 * 1024;        // so much must come, or be taken (pace.hpp)
   std::chrono::milliseconds linger{5'000};       // for a peer that still sends after our last answer
   std::chrono::milliseconds stop_grace{30'000};  // for requests in flight when the server is asked to stop
 };
 
+struct TlsFiles {
+  std::string certificate;  // PEM: the server's own first, then those that lead to an authority
+  std::string key;          // PEM, of a mode that keeps others out
+};
+
 struct Options {
   std::vector<ListenAddress> listen;
+  std::optional<TlsFiles> tls;  // on all of them; looked at again for each connection, so that they can be renewed
   Limits limits;
   std::size_t io_threads = 2;
   std::size_t workers = 8;
@@ -43,7 +53,7 @@ struct Options {
 class Server {
  public:
   // `service` and `metrics` are borrowed; `access_log` may be null. Kinds: unavailable (address in use), permission,
-  // config (no such address here), io.
+  // config (no such address here, or TLS cannot be had with these files), io.
   static Result<std::unique_ptr<Server>> start(Service& service, Metrics& metrics, const Options& options, Log log,
                                                AccessLog* access_log);
   ~Server();  // stops

@@ -2,6 +2,8 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <thread>
@@ -57,6 +59,24 @@ class Client {
     return std::stoi(head.substr(9, 3));
   }
   bool head_only = false;
+  bool ends_within(milliseconds longest) {
+    pollfd poller{fd_.get(), POLLIN, 0};
+    return ::poll(&poller, 1, static_cast<int>(longest.count())) != 0;
+  }
+  // The descriptor of the server's end, which is in this process too; -1: not found.
+  int other_end() const {
+    sockaddr_in mine{}, theirs{};
+    socklen_t size = sizeof mine;
+    ::getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&mine), &size);
+    for (int fd = 0; fd < 1024; ++fd) {
+      size = sizeof theirs;
+      if (::getpeername(fd, reinterpret_cast<sockaddr*>(&theirs), &size) == 0 && theirs.sin_family == AF_INET &&
+          theirs.sin_port == mine.sin_port) {
+        return fd;
+      }
+    }
+    return -1;
+  }
   // Did the server end the connection in order (not by a reset)?
   bool is_closed() {
     char byte = 0;
@@ -352,9 +372,90 @@ TEST_F(Connections, SlowOnesAreCutOffAndOthersAreNot) {
   EXPECT_FALSE(std::filesystem::exists(file(kChunk)));
 }
 
+TEST_F(Connections, DribblingABodyIsCutOffAndAnHonestUploadIsNot) {
+  Limits limits;
+  limits.window = milliseconds(200);
+  limits.window_bytes = 1000;
+  serve(limits);
+  Client slow = connect();
+  slow.send(put_head(kChunk, std::string(999, 'x'), "Content-Length: 999"));
+  Client honest = connect();
+  // A byte now and then never stalls. The bound is what the test may take, not what it measures.
+  int bytes = 0;
+  while (bytes < 900 && !slow.ends_within(milliseconds(10)) && slow.send("x")) {
+    ++bytes;
+    honest.send(put_text(wire::chunk_name({static_cast<std::uint32_t>(bytes + 1)}), std::string(5000, 'y')));
+    ASSERT_EQ(honest.status(), 201);
+  }
+  EXPECT_LT(bytes, 900);
+  EXPECT_GT(bytes, 1);
+  server_->stop();
+  EXPECT_FALSE(std::filesystem::exists(file(kChunk)));
+}
+
+TEST_F(Connections, WhoDoesNotTakeHisAnswerIsCutOff) {
+  serve();
+  const std::string large(20'000'000, 'x');  // more than the kernel's buffers take
+  Client sender = connect();
+  sender.send(put_text(kChunk, large));
+  ASSERT_EQ(sender.status(), 201);
+  server_->stop();
+  Limits limits;
+  limits.stall = milliseconds(200);
+  serve(limits);
+  Client deaf = connect();
+  deaf.send(get_text(wire::file_target(recording_.path, kChunk)));
+  Client honest = connect();
+  honest.send(get_text("/healthz"));
+  EXPECT_EQ(honest.status(), 200);
+  while (metrics_.open_connections > 1)
+    std::this_thread::yield();  // the deaf one goes, or the test runs into its limit
+  honest.send(get_text("/healthz"));
+  EXPECT_EQ(honest.status(), 200);
+}
+
+TEST_F(Connections, IdleOneMakesRoomForANewOne) {
+  Limits limits;
+  limits.connections = 2;
+  limits.spare_idle = milliseconds(0);
+  serve(limits);
+  Client busy = connect();
+  busy.send(put_head(kChunk, "media", "Expect: 100-continue\r\nContent-Length: 5"));
+  EXPECT_EQ(busy.status(), 100);
+  Client idle = connect();
+  idle.send(get_text("/healthz"));
+  EXPECT_EQ(idle.status(), 200);
+  Client newcomer = connect();
+  newcomer.send(get_text("/healthz"));
+  EXPECT_EQ(newcomer.status(), 200);
+  EXPECT_TRUE(idle.is_closed());
+  busy.send("media");
+  EXPECT_EQ(busy.status(), 201);
+  EXPECT_EQ(metrics_.idle_connections_closed, 1U);
+  EXPECT_EQ(metrics_.refused_connections, 0U);
+}
+
+TEST_F(Connections, VanishedPeersAreAskedForByTheKernel) {
+  serve();
+  Client client = connect();
+  client.send(get_text("/healthz"));
+  EXPECT_EQ(client.status(), 200);
+  const int fd = client.other_end();
+  ASSERT_GE(fd, 0);
+  const auto option = [fd](int level, int name) {
+    int value = 0;
+    socklen_t size = sizeof value;
+    return ::getsockopt(fd, level, name, &value, &size) == 0 ? value : -1;
+  };
+  EXPECT_EQ(option(SOL_SOCKET, SO_KEEPALIVE), 1);
+  EXPECT_EQ(option(IPPROTO_TCP, TCP_KEEPIDLE), 60);
+  EXPECT_EQ(option(IPPROTO_TCP, TCP_USER_TIMEOUT), 60'000);
+}
+
 TEST_F(Connections, TooManyAreToldSo) {
   Limits limits;
   limits.connections = 2;
+  limits.spare_idle = std::chrono::hours(1);
   serve(limits);
   Client a = connect();
   Client b = connect();

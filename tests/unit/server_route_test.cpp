@@ -66,14 +66,31 @@ TEST(ListenAddress, IsReadAndWritten) {
   const auto v4 = parse_listen_address("127.0.0.1:8420");
   ASSERT_TRUE(v4);
   EXPECT_TRUE(v4->is_loopback);
-  EXPECT_EQ(base_url(*v4), "http://127.0.0.1:8420");
+  EXPECT_EQ(base_url(*v4, Scheme::http), "http://127.0.0.1:8420");
   const auto v6 = parse_listen_address("[::1]:0");
   ASSERT_TRUE(v6);
   EXPECT_TRUE(v6->is_loopback);
-  EXPECT_EQ(base_url(*v6), "http://[::1]:0");
+  EXPECT_EQ(base_url(*v6, Scheme::http), "http://[::1]:0");
   EXPECT_EQ(parse_listen_address("localhost:1")->host, "127.0.0.1");
   EXPECT_FALSE(parse_listen_address("0.0.0.0:80")->is_loopback);
   EXPECT_FALSE(parse_listen_address("[::]:80")->is_loopback);
+}
+
+TEST(ListenAddress, WhatOthersReachNeedsTlsAndASecretOrTheDangerByName) {
+  const auto here = *parse_listen_address("127.0.0.1:1"), everywhere = *parse_listen_address("[::]:1");
+  for (const bool tls : {false, true}) {
+    for (const bool secret : {false, true}) {
+      const Protection protection{tls, secret};
+      EXPECT_EQ(what_is_missing(protection).empty(), tls && secret);
+      EXPECT_TRUE(check_exposure(here, protection, Danger::refused));
+      EXPECT_TRUE(check_exposure(everywhere, protection, Danger::accepted));
+      const Status status = check_exposure(everywhere, protection, Danger::refused);
+      ASSERT_EQ(status.has_value(), tls && secret);
+      if (status) continue;
+      EXPECT_EQ(status.error().kind, ErrorKind::config);
+      EXPECT_EQ(status.error().message, "will not listen on '[::]:1': " + what_is_missing(protection) + " configured");
+    }
+  }
 }
 
 TEST(ListenAddress, NonsenseIsAUsageError) {

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,8 @@ struct Settings {
   std::vector<std::string> listen{"127.0.0.1:8420"};
   std::string store = "file:./data";
   std::string key;
+  std::string tls_certificate;
+  std::string tls_key;
   bool accepts_danger = false;
 };
 
@@ -32,19 +35,32 @@ void add_options(cli::Invocation& in, Settings& settings) {
       ->envname("MC_STORE")
       ->capture_default_str();
   in.app.add_option("--key", settings.key, "the key that signs receipts; made when it is not there")->type_name("FILE");
+  in.app
+      .add_option("--tls-cert", settings.tls_certificate,
+                  "speak TLS, with the certificate chain in this PEM file; read again when it is renewed")
+      ->type_name("FILE");
+  in.app.add_option("--tls-key", settings.tls_key, "the key of --tls-cert, as PEM")->type_name("FILE");
   in.app.add_flag("--danger-no-tls-no-tokens", settings.accepts_danger,
                   "listen beyond this machine although everybody there may read and write everything");
   in.add_notify_fd();
 }
 
+Result<std::optional<server::TlsFiles>> tls_files(const Settings& settings) {
+  if (settings.tls_certificate.empty() != settings.tls_key.empty()) {
+    return fail(Error{ErrorKind::usage, "--tls-cert and --tls-key need each other", 0, {}});
+  }
+  if (settings.tls_key.empty()) return std::nullopt;
+  return server::TlsFiles{settings.tls_certificate, settings.tls_key};
+}
+
+server::Protection protection(const Settings& settings) { return {.tls = !settings.tls_key.empty(), .secret = false}; }
+
 Result<std::vector<server::ListenAddress>> listen_addresses(const Settings& settings) {
   std::vector<server::ListenAddress> addresses;
   for (const std::string& text : settings.listen) {
     MC_TRY_ASSIGN(const auto address, server::parse_listen_address(text));
-    if (!address.is_loopback && !settings.accepts_danger) {
-      return fail(Error{ErrorKind::config, "will not listen on '" + text + "': no TLS and no tokens are configured", 0,
-                        "listen on 127.0.0.1 behind a proxy, or say --danger-no-tls-no-tokens"});
-    }
+    MC_TRY(server::check_exposure(address, protection(settings),
+                                  settings.accepts_danger ? server::Danger::accepted : server::Danger::refused));
     addresses.push_back(address);
   }
   return addresses;
@@ -67,6 +83,7 @@ Result<int> run(cli::Invocation& in) {
   const Log log = in.log();
   server::Options options;
   MC_TRY_ASSIGN(options.listen, listen_addresses(settings));
+  MC_TRY_ASSIGN(options.tls, tls_files(settings));
   allow_many_descriptors();
 
   MC_TRY_ASSIGN(const auto opened, store::open_store(settings.store, log));
@@ -89,9 +106,11 @@ Result<int> run(cli::Invocation& in) {
     urls.emplace_back(url);
   }
   log(LogLevel::info, "store '" + settings.store + "', key " + public_key.fingerprint());
-  log(settings.accepts_danger ? LogLevel::warning : LogLevel::info,
-      settings.accepts_danger ? "no TLS and no tokens: whoever reaches this may read and write everything"
-                              : "for this machine only: no TLS and no tokens are configured");
+  if (const std::string missing = server::what_is_missing(protection(settings)); !missing.empty()) {
+    log(settings.accepts_danger ? LogLevel::warning : LogLevel::info,
+        settings.accepts_danger ? missing + ": whoever reaches this may read and write everything"
+                                : "for this machine only: " + missing + " configured");
+  }
   MC_TRY(in.event("listening", {{"urls", urls}, {"store", settings.store}, {"key", public_key.fingerprint()}}));
   MC_TRY(sys::notify_ready(in.notify_fd(), server->urls().front()));
 
