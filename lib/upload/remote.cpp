@@ -1,15 +1,25 @@
 #include "upload/remote.hpp"
 
+#include <optional>
+
 #include "digest/sha256.hpp"
 #include "http/answer.hpp"
 
 namespace mc::upload {
 namespace {
 
-constexpr std::uint64_t kMaxListingBytes = 256U << 20;
+constexpr std::uint64_t kMaxListingBytes = 64U << 20;  // five days of chunks of a second
 // The audit may have to read the whole recording again before it answers.
 constexpr std::uint32_t kAuditStallSeconds = 1800;
 constexpr std::uint32_t kListingStallSeconds = 1800;
+
+// Refusals that are about us or about what is held. Every other one (400, 404, 405, 431 …) says that the request made
+// no sense, and ours do: it may be the line that damaged it, or the answer.
+bool is_final(const http::Response& answer, const std::optional<wire::Problem>& problem) {
+  if (!problem) return false;
+  return answer.status == 409 || answer.status == 413 || answer.status == 415 || problem->type == "damaged-manifest" ||
+         problem->type == "recording-mismatch";
+}
 
 Reply judge(Result<http::Response> answer, const std::string& what) {
   Reply reply;
@@ -42,9 +52,11 @@ Reply judge(Result<http::Response> answer, const std::string& what) {
     reply.verdict = Verdict::try_again;
   } else if (reply.error.kind == ErrorKind::protocol) {
     reply.verdict = Verdict::garbled;
+  } else if (reply.error.kind == ErrorKind::refused && !is_final(*answer, problem)) {
+    reply.verdict = Verdict::garbled;
+    if (answer->status == 404) reply.error.hint = "is that the URL of an mc-serve?";
   } else {
     reply.verdict = Verdict::refused;
-    if (answer->status == 404) reply.error.hint = "is that the URL of an mc-serve?";
   }
   return reply;
 }

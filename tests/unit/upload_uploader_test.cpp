@@ -402,6 +402,22 @@ TEST_F(Upload, BytesDamagedOnTheWayAreSentAgain) {
   expect_equal();
 }
 
+// A flipped bit in the head of a request is a request that makes no sense, or one for another place.
+TEST_F(Upload, RequestsThatWereDamagedOnTheWayAreSentAgain) {
+  closed_recording(4);
+  std::vector<std::pair<int, std::string>> answers{
+      {400, "bad-request"}, {400, "digest-required"}, {404, "not-found"}, {405, "method-not-allowed"}};
+  server.hook = [&](const FakeRequest& request) -> std::optional<FakeAnswer> {
+    if (answers.empty() || request.method != "PUT") return std::nullopt;
+    const auto [status, type] = answers.back();
+    answers.pop_back();
+    return MemoryServer::problem(status, type, "what?");
+  };
+  ASSERT_TRUE(push());
+  EXPECT_TRUE(answers.empty());
+  expect_equal();
+}
+
 TEST_F(Upload, ConflictBeforeTheAuditIsLeftToTheAudit) {
   closed_recording(3);
   bool audited = false;
