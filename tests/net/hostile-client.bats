@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # Clients that lie, break the protocol or only want to be in the way. Each is refused, nothing of theirs is stored, and an
 # honest upload that runs at the same time is Synced (never-lose F8, L11).
+# label: long
 
 load ../helpers/common
 load ../helpers/net
@@ -17,7 +18,7 @@ setup_file() {
 # honest: a server, and an upload to it that takes a while; `still_honest` is the judgement.
 honest() {
   cp -r "$BATS_FILE_TMPDIR/spool" .
-  start_server store "$@"
+  start_server store
   start_proxy --delay 20
   PORT=${SERVER_URL##*:}
   mc-push --quiet --parallel 1 spool/$ROOM "$PROXY_URL" 2>push.log 3>&- &
