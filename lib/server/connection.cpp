@@ -168,6 +168,7 @@ void Connection::read_header() {
   parser_.emplace();
   parser_->header_limit(shared_.limits.header_bytes);
   parser_->body_limit(kMaxFileBytes);
+  body_left_.reset();
   unread_body_ = false;
   keep_alive_ = false;
   record_ = {};
@@ -281,12 +282,15 @@ void Connection::prepare_body() {
   }
   piece_.reset(new std::uint8_t[piece_size_ + 1]);  // never empty, and not zeroed
   filled_ = 0;
+  if (const auto left = parser_->content_length_remaining(); left && !parser_->chunked()) body_left_ = *left;
+  if (!body_left_ && !parser_->is_done()) buffer_.reserve(kReadAheadBytes);
   pace_.begin();
   read_body();
 }
 
 void Connection::read_body() {
-  if (parser_->is_done() || (piece_size_ > 0 && filled_ == piece_size_)) return store_piece();
+  if (body_is_done() || (piece_size_ > 0 && filled_ == piece_size_)) return store_piece();
+  if (body_left_) return read_plain_body();
   auto& body = parser_->get().body();
   body.data = piece_.get() + filled_;
   body.size = piece_size_ - filled_;
@@ -294,6 +298,33 @@ void Connection::read_body() {
   stream_.expires_after(pace_.may_wait(std::chrono::steady_clock::now()));
   http::async_read_some(stream_, buffer_, *parser_,
                         [self = shared_from_this()](error_code ec, std::size_t) { self->on_body(ec); });
+}
+
+void Connection::read_plain_body() {
+  const auto took = [this](std::size_t n) {
+    filled_ += n;
+    *body_left_ -= n;
+    record_.received_bytes += n;
+    shared_.metrics.received_bytes += n;
+  };
+  const auto room = [this] {
+    return static_cast<std::size_t>(std::min<std::uint64_t>(piece_size_ - filled_, *body_left_));
+  };
+  if (buffer_.size() > 0) {
+    const std::size_t n = net::buffer_copy(net::buffer(piece_.get() + filled_, room()), buffer_.data());
+    buffer_.consume(n);
+    took(n);
+    return read_body();
+  }
+  stream_.expires_after(pace_.may_wait(std::chrono::steady_clock::now()));
+  stream_.async_read_some(net::buffer(piece_.get() + filled_, room()),
+                          [self = shared_from_this(), took](error_code ec, std::size_t n) {
+                            took(n);
+                            self->pace_.moved(n, std::chrono::steady_clock::now());
+                            self->parser_->get().body().size = self->piece_size_ - self->filled_;
+                            if (ec) return self->on_body(ec);
+                            self->read_body();
+                          });
 }
 
 void Connection::on_body(error_code ec) {
@@ -318,7 +349,7 @@ void Connection::on_body(error_code ec) {
 
 void Connection::store_piece() {
   stream_.expires_never();
-  const bool is_last = parser_->is_done();
+  const bool is_last = body_is_done();
   auto& pool = is_last && is_long_job(request_) ? shared_.auditors : shared_.workers;
   work(pool, [self = shared_from_this(), is_last] {
     auto response =
@@ -348,8 +379,8 @@ void Connection::drop_upload(Next then) {
 // A small rest of a body is read so that the connection can go on. A peer that waits for 100 Continue may send its body
 // or not after our answer; after that nobody knows where the next request begins, so the connection ends.
 void Connection::answer_after_drain(Response response) {
-  if (parser_->is_done()) return answer(std::move(response));
-  const auto left = parser_->content_length_remaining();
+  if (body_is_done()) return answer(std::move(response));
+  const auto left = body_left_ ? boost::optional<std::uint64_t>(*body_left_) : parser_->content_length_remaining();
   if (expects_continue() || (left && *left > kMaxDrainBytes)) {
     unread_body_ = true;
     return answer(std::move(response));
@@ -362,13 +393,14 @@ void Connection::answer_after_drain(Response response) {
 }
 
 void Connection::drain(std::size_t left) {
-  if (parser_->is_done() || left == 0) {
-    unread_body_ = !parser_->is_done();
+  if (body_is_done() || left == 0) {
+    unread_body_ = !body_is_done();
     piece_.reset();
     Response response = std::move(*pending_);
     pending_.reset();
     return answer(std::move(response));
   }
+  if (body_left_) return drain_plain_body(left);
   auto& body = parser_->get().body();
   body.data = piece_.get();
   body.size = piece_size_;
@@ -381,6 +413,24 @@ void Connection::drain(std::size_t left) {
     self->pace_.moved(n, std::chrono::steady_clock::now());
     self->drain(ec || n > left ? 0 : left - n);
   });
+}
+
+void Connection::drain_plain_body(std::size_t left) {
+  if (buffer_.size() > 0) {
+    const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(buffer_.size(), *body_left_));
+    buffer_.consume(n);
+    *body_left_ -= n;
+    if (n > 0) return drain(left - std::min(left, n));
+  }
+  stream_.expires_after(pace_.may_wait(std::chrono::steady_clock::now()));
+  stream_.async_read_some(
+      net::buffer(piece_.get(), static_cast<std::size_t>(std::min<std::uint64_t>(piece_size_, *body_left_))),
+      [self = shared_from_this(), left](error_code ec, std::size_t n) {
+        if (ec) return self->give_up();
+        *self->body_left_ -= n;
+        self->pace_.moved(n, std::chrono::steady_clock::now());
+        self->drain(left - std::min(left, n));
+      });
 }
 
 void Connection::answer(Response response) {

@@ -91,12 +91,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void prepare_body();
   void read_body();
   void on_body(error_code ec);
+  void read_plain_body();
   void store_piece();
   void on_stored(std::optional<Response> response);
   void drop_upload(Next then);
 
   void answer_after_drain(Response response);
   void drain(std::size_t left);
+  void drain_plain_body(std::size_t left);
   void answer(Response response);
   void write_out(std::size_t done, Next then);
   void send_object();
@@ -110,6 +112,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void work(net::thread_pool& pool, std::function<void()> job);
   bool expects_continue() const;
+  bool body_is_done() const { return body_left_ ? *body_left_ == 0 : parser_->is_done(); }
 
   PeerStream stream_;
   Shared& shared_;
@@ -128,6 +131,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   std::unique_ptr<Upload> upload_;
   std::unique_ptr<std::uint8_t[]> piece_;  // for bodies, while one is on its way
+  // Of a body whose length is known, once it is being read: its bytes go from the socket into the piece, for Beast
+  // would read them in portions of its buffer's size. Nothing: Beast reads it.
+  std::optional<std::uint64_t> body_left_;
   std::size_t piece_size_ = 0;
   std::size_t filled_ = 0;
 

@@ -6,7 +6,9 @@
 // ObjectInfo) is never noted. It is a cache: after a restart it is empty and everything is read again.
 //
 //   HeldIndex index(store, log);
-//   index.published(path, name);            // after each publish: read back soon, by a thread of the index's own
+//   index.published(path, name);            // after each publish: read back soon, by a thread of the index's own,
+//   which
+//                                           // runs at the lowest priority for the processor and for the disk
 //   index.sha256_of(path, name)             // now, from the note or by reading
 //
 // All functions may be called from any thread.
