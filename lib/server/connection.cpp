@@ -509,9 +509,11 @@ void Connection::give_up() {
 void Connection::note_request() {
   if (record_.status != 0) shared_.metrics.count_request(record_.status);
   shared_.metrics.sent_bytes += record_.sent_bytes;
+  const auto elapsed =
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - started_);
+  if (record_.status == 201) shared_.metrics.count_put(elapsed);
   if (shared_.access_log == nullptr) return;
-  const auto elapsed = std::chrono::steady_clock::now() - started_;
-  record_.duration_us = std::chrono::duration_cast<std::chrono::microseconds>(elapsed).count();
+  record_.duration_us = elapsed.count();
   shared_.access_log->add(record_);
 }
 

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -20,8 +21,21 @@ struct Metrics {
   std::atomic<std::uint64_t> audits{0};
   std::atomic<std::uint64_t> recordings_synced{0};  // receipts made by this process
 
+  // Seconds from the end of a PUT's header to its 201, counted in the first bound that they do not exceed; the last one
+  // has no bound.
+  static constexpr std::array<double, 12> kPutSeconds{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+                                                      0.1,   0.25,   0.5,   1,    2.5,   10};
+  std::array<std::atomic<std::uint64_t>, kPutSeconds.size() + 1> puts_by_seconds{};
+  std::atomic<std::uint64_t> put_microseconds{0};  // of all of them
+
   void count_request(int status);
-  std::string text(std::uint64_t files_read_back) const;
+  void count_put(std::chrono::microseconds duration);
+  // What others know at this moment.
+  struct Now {
+    std::uint64_t files_read_back = 0;
+    std::uint64_t read_backs_waiting = 0;
+  };
+  std::string text(const Now& now) const;
 };
 
 }  // namespace mc::server

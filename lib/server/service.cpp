@@ -53,7 +53,8 @@ Response Service::handle(const Request& request) {
   if (const auto* wanted = std::get_if<KeyRoute>(&route)) return key(*wanted);
   if (std::holds_alternative<ReadyRoute>(route)) return ready();
   if (std::holds_alternative<MetricsRoute>(route)) {
-    return text_response(200, "text/plain; version=0.0.4; charset=utf-8", metrics_.text(index_.files_read()));
+    return text_response(200, "text/plain; version=0.0.4; charset=utf-8",
+                         metrics_.text({index_.files_read(), index_.waiting()}));
   }
   return text_response(200, "text/plain", "ok\n");
 }

@@ -62,6 +62,11 @@ std::uint64_t HeldIndex::files_read() const {
   return files_read_;
 }
 
+std::size_t HeldIndex::waiting() const {
+  const std::lock_guard lock(mutex_);
+  return waiting_.size();
+}
+
 std::optional<std::string> HeldIndex::noted(const std::string& recording, const ObjectInfo& info) {
   const std::lock_guard lock(mutex_);
   const auto found = recordings_.find(recording);

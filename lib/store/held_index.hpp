@@ -48,6 +48,7 @@ class HeldIndex {
 
   // How many files were read back so far, for tests and metrics.
   std::uint64_t files_read() const;
+  std::size_t waiting() const;  // for their read-back
 
  private:
   struct Note {

@@ -228,6 +228,10 @@ json() { sed -nE "s/.*\"$1\":\"?([^\",}]*).*/\1/p" "$2"; }
   assert_line 'maycast_http_requests_total{code="201"} 1'
   assert_line "maycast_received_bytes_total $(wc -c <"$SPOOL/chunk_000001.m4s")"
   assert_line 'maycast_open_connections 1'
+  assert_line 'maycast_put_seconds_bucket{le="+Inf"} 1'
+  assert_line 'maycast_put_seconds_count 1'
+  assert_line --regexp '^maycast_put_seconds_bucket\{le="0.0025"\} [01]$'
+  assert_line --regexp '^maycast_read_backs_waiting [01]$'
 }
 
 @test "the key is the owner's alone and stays the same" {
