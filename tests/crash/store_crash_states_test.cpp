@@ -151,7 +151,9 @@ class StoreExplorer {
   template <class Bad>
   void check_files(const Uploaded& uploaded, const std::map<std::string, ByteBuffer>& files, store::Store& store,
                    const Bad& bad) {
-    for (const auto& [path, bytes] : files) {
+    for (const auto& file : files) {
+      const std::string& path = file.first;
+      const ByteBuffer& bytes = file.second;
       if (path.find("/.stage-") != std::string::npos) bad("'" + path + "' was not discarded");
       const bool is_hidden = path[path.rfind('/') + 1] == '.';
       if (is_hidden) continue;
