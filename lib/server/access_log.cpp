@@ -11,19 +11,22 @@ constexpr std::size_t kMaxWaiting = 10'000;
 
 }  // namespace
 
-std::string format_access_line(const AccessRecord& record, std::int64_t wall_ns) {
-  std::string target = record.target;
+std::string printable_target(std::string target) {
   if (!wire::is_utf8(target)) {
     for (char& c : target) {
       if (static_cast<unsigned char>(c) >= 0x80) c = '?';
     }
   }
+  return target;
+}
+
+std::string format_access_line(const AccessRecord& record, std::int64_t wall_ns) {
   json::object line;
   line["event"] = "request";
   line["time"] = format_utc(wall_ns);
   line["remote"] = record.remote;
   line["method"] = record.method;
-  line["target"] = target;
+  line["target"] = printable_target(record.target);
   line["status"] = record.status;
   line["received_bytes"] = record.received_bytes;
   line["sent_bytes"] = record.sent_bytes;

@@ -22,7 +22,9 @@ struct AccessRecord {
   std::uint64_t received_bytes = 0, sent_bytes = 0;  // bodies
   std::int64_t duration_us = 0;                      // from the header's end to the answer's end
 };
-// {"event":"request","time":…,…} without the newline. Bytes of the target that are not UTF-8 become '?'.
+// Bytes that are not UTF-8 become '?'.
+std::string printable_target(std::string target);
+// {"event":"request","time":…,…} without the newline.
 std::string format_access_line(const AccessRecord& record, std::int64_t wall_ns);
 
 class AccessLog {

@@ -90,6 +90,26 @@ bool Auditor::is_ours(const std::string& text, const wire::Receipt& wanted) cons
   return public_key_.verifies(as_bytes(wire::signed_part(*held)), signature);
 }
 
+// Staging makes the directory anew if somebody took the recording away since its files were looked at: a receipt must
+// not come to lie there alone.
+Status Auditor::still_there(const wire::RecordingPath& path, const wire::Manifest& manifest) {
+  MC_TRY_ASSIGN(const auto faults, find_faults(path, manifest));
+  if (faults.empty()) return {};
+  return fail(ErrorKind::unavailable, "'" + path.text() + "' changed while it was audited");
+}
+
+void Auditor::note_made(const wire::Receipt& receipt) const {
+  if (control_log_ == nullptr) return;
+  control_log_->add("receipt", {{"path", receipt.path.text()},
+                                {"recording", receipt.recording_id},
+                                {"root", receipt.root},
+                                {"manifest", receipt.manifest_sha256},
+                                {"files", receipt.files},
+                                {"chunks", receipt.chunks},
+                                {"bytes", receipt.bytes},
+                                {"key", receipt.key_fingerprint}});
+}
+
 Result<std::string> Auditor::receipt(const wire::RecordingPath& path, ByteView bytes, const wire::Manifest& manifest) {
   wire::Receipt wanted;
   wanted.recording_id = manifest.recording_id;
@@ -122,14 +142,21 @@ Result<std::string> Auditor::receipt(const wire::RecordingPath& path, ByteView b
       MC_TRY_ASSIGN(const auto staged, store_.stage(path, name));
       MC_TRY(staged->write(as_bytes(fresh)));
       MC_TRY_ASSIGN(const bool replaced, staged->publish_over((*held)->info(), store::Displaced::quarantine));
-      if (replaced) return fresh;
+      if (replaced) {
+        note_made(wanted);
+        return fresh;
+      }
       continue;
     }
     if (held.error().kind != ErrorKind::not_found) return fail(held.error());
     MC_TRY_ASSIGN(const std::string fresh, sign());
-    MC_TRY_ASSIGN(const auto outcome, store::put_if_absent(store_, path, name, fresh));
+    MC_TRY_ASSIGN(const auto staged, store_.stage(path, name));
+    MC_TRY(staged->write(as_bytes(fresh)));
+    MC_TRY(still_there(path, manifest));
+    MC_TRY_ASSIGN(const auto outcome, staged->publish(store::OnConflict::discard));
     if (outcome != store::PutOutcome::conflict) {
       ++metrics_.recordings_synced;
+      note_made(wanted);
       return fresh;
     }
   }

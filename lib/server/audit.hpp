@@ -5,6 +5,7 @@
 #include "base/clock.hpp"
 #include "base/log.hpp"
 #include "digest/ed25519.hpp"
+#include "server/control_log.hpp"
 #include "server/metrics.hpp"
 #include "store/held_index.hpp"
 #include "store/store.hpp"
@@ -26,8 +27,14 @@ ManifestObjection check_manifest(ByteView bytes, const wire::Manifest& manifest,
 class Auditor {
  public:
   Auditor(store::Store& store, store::HeldIndex& index, const digest::PrivateKey& key, digest::PublicKey public_key,
-          Metrics& metrics, Log log)
-      : store_(store), index_(index), key_(key), public_key_(public_key), metrics_(metrics), log_(std::move(log)) {}
+          Metrics& metrics, Log log, ControlLog* control_log = nullptr)
+      : store_(store),
+        index_(index),
+        key_(key),
+        public_key_(public_key),
+        metrics_(metrics),
+        log_(std::move(log)),
+        control_log_(control_log) {}
 
   // `bytes` is a manifest that check_manifest has nothing against and that is stored under `path`. Looks at every file
   // it lists: there, the right size, the right hash. A closed manifest with at least one chunk and no fault gets the
@@ -38,6 +45,9 @@ class Auditor {
  private:
   Result<std::vector<wire::AuditFault>> find_faults(const wire::RecordingPath& path, const wire::Manifest& manifest);
   Result<std::string> receipt(const wire::RecordingPath& path, ByteView bytes, const wire::Manifest& manifest);
+  // Between staging a receipt and publishing it: is everything that was audited still under these names?
+  Status still_there(const wire::RecordingPath& path, const wire::Manifest& manifest);
+  void note_made(const wire::Receipt& receipt) const;
   bool is_ours(const std::string& text, const wire::Receipt& wanted) const;
 
   store::Store& store_;
@@ -46,6 +56,7 @@ class Auditor {
   digest::PublicKey public_key_;
   Metrics& metrics_;
   Log log_;
+  ControlLog* control_log_;
 };
 
 }  // namespace mc::server

@@ -205,7 +205,9 @@ void Connection::take_request() {
   request_ = {};
   request_.method = std::string(message.method_string());
   request_.target = std::string(message.target());
+  request_.remote = remote_;
   RequestHeaders& headers = request_.headers;
+  headers.authorization = joined(message, "Authorization");
   headers.recording = joined(message, wire::kRecordingHeader);
   headers.repr_digest = joined(message, wire::kReprDigestHeader);
   headers.content_digest = joined(message, wire::kContentDigestHeader);

@@ -16,7 +16,8 @@ namespace mc::server {
 
 // The header fields that anything here looks at. A field given on several lines is joined with ", " (RFC 9110 5.3).
 struct RequestHeaders {
-  std::optional<std::string> recording;  // Maycast-Recording
+  std::optional<std::string> authorization;  // never in a message or a log
+  std::optional<std::string> recording;      // Maycast-Recording
   std::optional<std::string> repr_digest, content_digest;
   std::optional<std::string> content_encoding, content_range;
   std::optional<std::string> range, if_range, if_none_match;
@@ -26,6 +27,7 @@ struct Request {
   std::string method;
   std::string target;  // as on the wire
   RequestHeaders headers;
+  std::string remote = {};  // the peer, for logs
 };
 
 // Bytes [first, first + length) of an object, sent as the body. They are read while they are sent.

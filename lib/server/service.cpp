@@ -1,6 +1,7 @@
 #include "server/service.hpp"
 
 #include "digest/sha256.hpp"
+#include "server/access_log.hpp"
 #include "server/conditional.hpp"
 
 namespace mc::server {
@@ -24,13 +25,14 @@ bool is_long_job(const Request& request) {
 }
 
 Service::Service(store::Store& store, store::HeldIndex& index, const digest::PrivateKey& key,
-                 digest::PublicKey public_key, Metrics& metrics, Log log)
+                 digest::PublicKey public_key, Metrics& metrics, Log log, Policy policy)
     : store_(store),
       index_(index),
       public_key_(public_key),
       metrics_(metrics),
       log_(log),
-      auditor_(store, index, key, public_key, metrics, log) {}
+      policy_(policy),
+      auditor_(store, index, key, public_key, metrics, log, policy.control_log) {}
 
 Response Service::failed(const Error& error, const std::string& doing) const {
   log_(LogLevel::warning, doing + ": " + error.message);
@@ -43,10 +45,27 @@ Response Service::refuse_method(const Route& route) const {
   return response;
 }
 
+std::optional<Response> Service::refuse_bearer(const Request& request, const Route& route) {
+  if (policy_.authority == nullptr) return std::nullopt;
+  auto refused = policy_.authority->check(request, route);
+  if (!refused) return std::nullopt;
+  if (policy_.control_log != nullptr) {
+    json::object fields{{"problem", refused->problem},
+                        {"remote", request.remote},
+                        {"method", request.method},
+                        {"target", printable_target(request.target)}};
+    if (!refused->role.empty()) fields["role"] = refused->role;
+    if (!refused->token.empty()) fields["token_id"] = refused->token;
+    policy_.control_log->add_limited("token-refused", std::move(fields));
+  }
+  return std::move(refused->response);
+}
+
 Response Service::handle(const Request& request) {
   const Route route = parse_route(request.target);
   if (const auto* bad = std::get_if<BadNameRoute>(&route)) return problem(400, "bad-name", "not a name", bad->why);
   if (std::holds_alternative<UnknownRoute>(route)) return not_found("no resource has this path");
+  if (auto refused = refuse_bearer(request, route)) return std::move(*refused);
   if (request.method != "GET" && request.method != "HEAD") return refuse_method(route);
   if (const auto* file = std::get_if<FileRoute>(&route)) return read_file(*file, request);
   if (const auto* listing = std::get_if<ListingRoute>(&route)) return list(*listing);

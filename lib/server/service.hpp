@@ -16,6 +16,8 @@
 #include "base/log.hpp"
 #include "digest/ed25519.hpp"
 #include "server/audit.hpp"
+#include "server/authority.hpp"
+#include "server/control_log.hpp"
 #include "server/message.hpp"
 #include "server/metrics.hpp"
 #include "server/route.hpp"
@@ -31,11 +33,16 @@ bool is_long_job(const Request& request);
 
 class Upload;
 
+struct Policy {
+  Authority* authority = nullptr;     // null: everybody may do everything
+  ControlLog* control_log = nullptr;  // null: nowhere
+};
+
 class Service {
  public:
   // Everything is borrowed and outlives the service.
   Service(store::Store& store, store::HeldIndex& index, const digest::PrivateKey& key, digest::PublicKey public_key,
-          Metrics& metrics, Log log);
+          Metrics& metrics, Log log, Policy policy = {});
 
   Response handle(const Request& request);
   std::variant<Response, std::unique_ptr<Upload>> begin_put(const Request& request);
@@ -44,12 +51,14 @@ class Service {
   friend class Upload;
 
   Response refuse_method(const Route& route) const;
+  std::optional<Response> refuse_bearer(const Request& request, const Route& route);
   Response read_file(const FileRoute& route, const Request& request);
   Response list(const ListingRoute& route);
   Response key(const KeyRoute& route) const;
   Response ready();
   Response failed(const Error& error, const std::string& doing) const;
   Result<Response> store_file(Upload& upload);
+  void note(const char* event, const Upload& upload);
   Result<Response> store_manifest(Upload& upload);
   std::mutex& manifest_lock(const wire::RecordingPath& path);
 
@@ -58,6 +67,7 @@ class Service {
   digest::PublicKey public_key_;
   Metrics& metrics_;
   Log log_;
+  Policy policy_;
   Auditor auditor_;
   std::array<std::mutex, 64> manifest_mutexes_;  // by path: replacing a manifest is read, compare, swap
 };

@@ -54,6 +54,7 @@ std::variant<Response, std::unique_ptr<Upload>> Service::begin_put(const Request
   const Route route = parse_route(request.target);
   const auto* file = std::get_if<FileRoute>(&route);
   if (file == nullptr) return handle(request);  // says what is wrong with it
+  if (auto refused = refuse_bearer(request, route)) return std::move(*refused);
   if (file->kind == wire::FileKind::receipt) return refuse_method(route);
 
   const RequestHeaders& headers = request.headers;
@@ -103,6 +104,14 @@ Response Upload::finish() {
   return service_.failed(response.error(), "cannot store '" + route_.path.text() + "/" + route_.name + "'");
 }
 
+void Service::note(const char* event, const Upload& upload) {
+  if (policy_.control_log == nullptr) return;
+  policy_.control_log->add(event, {{"path", upload.route_.path.text()},
+                                   {"name", upload.route_.name},
+                                   {"recording", upload.recording_id_},
+                                   {"sha256", upload.sha256_}});
+}
+
 Result<Response> Service::store_file(Upload& upload) {
   const FileRoute& route = upload.route_;
   MC_TRY_ASSIGN(const std::string bound, store::bind(store_, route.path, upload.recording_id_));
@@ -133,7 +142,10 @@ Result<Response> Service::store_file(Upload& upload) {
                "'" + route.path.text() + "/" + route.name + "' was damaged; replaced and kept aside");
           MC_TRY_ASSIGN(const bool replaced,
                         upload.staged_->publish_over((*held)->info(), store::Displaced::quarantine));
-          if (replaced) return stored(201);
+          if (replaced) {
+            note("damaged-replaced", upload);
+            return stored(201);
+          }
           return fail(ErrorKind::unavailable, "the file changed while it was replaced");
         }
       }
@@ -141,7 +153,10 @@ Result<Response> Service::store_file(Upload& upload) {
   }
 
   MC_TRY_ASSIGN(const auto outcome, upload.staged_->publish(store::OnConflict::quarantine));
-  if (outcome == store::PutOutcome::conflict) return conflict();
+  if (outcome == store::PutOutcome::conflict) {
+    note("conflict", upload);
+    return conflict();
+  }
   return stored(outcome == store::PutOutcome::created ? 201 : 200);
 }
 
@@ -174,9 +189,13 @@ Result<Response> Service::store_manifest(Upload& upload) {
     if (replaces) {
       MC_TRY_ASSIGN(const bool replaced, upload.staged_->publish_over((*held)->info(), displaced));
       if (!replaced) return fail(ErrorKind::unavailable, "the manifest changed while it was replaced");
+      if (displaced == store::Displaced::quarantine) note("damaged-replaced", upload);
     } else {
       MC_TRY_ASSIGN(const auto outcome, upload.staged_->publish(store::OnConflict::quarantine));
-      if (outcome == store::PutOutcome::conflict) return conflict();
+      if (outcome == store::PutOutcome::conflict) {
+        note("conflict", upload);
+        return conflict();
+      }
     }
   }
   MC_TRY_ASSIGN(const wire::AuditAnswer answer, auditor_.audit(route.path, bytes, manifest));

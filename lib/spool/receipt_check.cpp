@@ -10,11 +10,7 @@ namespace {
 
 // The server may hold the recording of a guest whose name was taken as GUEST~2 (mc-protocol(7), recording-taken).
 bool is_path_or_rebound(const wire::RecordingPath& held, const wire::RecordingPath& own) {
-  if (held.session != own.session || held.take != own.take) return false;
-  if (held.guest == own.guest) return true;
-  if (!held.guest.starts_with(own.guest + "~")) return false;
-  const auto number = std::string_view(held.guest).substr(own.guest.size() + 1);
-  return !number.empty() && std::ranges::all_of(number, [](char c) { return c >= '0' && c <= '9'; });
+  return held.session == own.session && held.take == own.take && wire::is_same_or_rebound(held.guest, own.guest);
 }
 
 tl::unexpected<Error> wrong(const std::string& what) { return fail(ErrorKind::damaged, "the receipt " + what); }

@@ -83,6 +83,12 @@ bool is_name(std::string_view component) {
       component, [](char c) { return static_cast<std::uint8_t>(c) < 0x20 || c == 0x7F || c == '/' || c == '\\'; });
 }
 
+bool is_same_or_rebound(std::string_view held, std::string_view guest) {
+  if (!held.starts_with(guest)) return false;
+  held.remove_prefix(guest.size());
+  return held.empty() || (held.starts_with('~') && is_digits(held.substr(1)));
+}
+
 bool is_take(std::string_view component) {
   return component.size() >= 3 && component.size() <= 9 && is_digits(component) &&
          component.find_first_not_of('0') != std::string_view::npos;

@@ -23,6 +23,8 @@ struct RecordingPath {
   std::string text() const { return session + "/" + take + "/" + guest; }
 };
 bool is_name(std::string_view component);
+// Is `held` the guest, or the name that it got instead because its own was taken: GUEST~2, GUEST~3, …?
+bool is_same_or_rebound(std::string_view held, std::string_view guest);
 bool is_take(std::string_view component);
 Result<RecordingPath> parse_recording_path(std::string_view text);  // kind: usage
 

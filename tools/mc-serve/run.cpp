@@ -2,12 +2,16 @@
 
 #include <sys/resource.h>
 
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "cli/app.hpp"
+#include "mc-serve/token.hpp"
+#include "server/authority.hpp"
+#include "server/control_log.hpp"
 #include "server/key_file.hpp"
 #include "server/server.hpp"
 #include "store/open_store.hpp"
@@ -21,6 +25,7 @@ struct Settings {
   std::string key;
   std::string tls_certificate;
   std::string tls_key;
+  std::string secret_file;
   bool accepts_danger = false;
 };
 
@@ -40,6 +45,10 @@ void add_options(cli::Invocation& in, Settings& settings) {
                   "speak TLS, with the certificate chain in this PEM file; read again when it is renewed")
       ->type_name("FILE");
   in.app.add_option("--tls-key", settings.tls_key, "the key of --tls-cert, as PEM")->type_name("FILE");
+  in.app
+      .add_option("--secret-file", settings.secret_file,
+                  "require tokens signed with the secret in this file; read again when it changes")
+      ->type_name("FILE");
   in.app.add_flag("--danger-no-tls-no-tokens", settings.accepts_danger,
                   "listen beyond this machine although everybody there may read and write everything");
   in.add_notify_fd();
@@ -53,17 +62,32 @@ Result<std::optional<server::TlsFiles>> tls_files(const Settings& settings) {
   return server::TlsFiles{settings.tls_certificate, settings.tls_key};
 }
 
-server::Protection protection(const Settings& settings) { return {.tls = !settings.tls_key.empty(), .secret = false}; }
+server::Protection protection(const Settings& settings, bool has_secret) {
+  return {.tls = !settings.tls_key.empty(), .secret = has_secret};
+}
 
-Result<std::vector<server::ListenAddress>> listen_addresses(const Settings& settings) {
+Result<std::vector<server::ListenAddress>> listen_addresses(const Settings& settings, bool has_secret) {
   std::vector<server::ListenAddress> addresses;
   for (const std::string& text : settings.listen) {
     MC_TRY_ASSIGN(const auto address, server::parse_listen_address(text));
-    MC_TRY(server::check_exposure(address, protection(settings),
+    MC_TRY(server::check_exposure(address, protection(settings, has_secret),
                                   settings.accepts_danger ? server::Danger::accepted : server::Danger::refused));
     addresses.push_back(address);
   }
   return addresses;
+}
+
+// Null: no secret is configured, and no tokens are asked for.
+Result<std::unique_ptr<server::Authority>> authority(const Settings& settings, const Log& log) {
+  auto& fs = sys::real_file_system();
+  if (!settings.secret_file.empty()) {
+    return server::Authority::open(fs, settings.secret_file, server::SecretMode::owner_only, log);
+  }
+  const char* credentials = std::getenv("CREDENTIALS_DIRECTORY");
+  const std::string path = credentials == nullptr ? "" : sys::join_path(credentials, "mc-secret");
+  if (path.empty()) return nullptr;
+  if (const auto info = fs.info(path); !info && info.error().kind == ErrorKind::not_found) return nullptr;
+  return server::Authority::open(fs, path, server::SecretMode::as_given, log);
 }
 
 // Each connection needs a descriptor and, while it uploads, a second one.
@@ -79,10 +103,16 @@ void allow_many_descriptors() {
 Result<int> run(cli::Invocation& in) {
   Settings settings;
   add_options(in, settings);
+  TokenOptions token_options;
+  const CLI::App* secret_command = add_secret_command(in, token_options);
+  const CLI::App* token_command = add_token_command(in, token_options);
   in.parse();
+  if (*secret_command) return make_secret(in, token_options);
+  if (*token_command) return make_token(in, token_options);
   const Log log = in.log();
   server::Options options;
-  MC_TRY_ASSIGN(options.listen, listen_addresses(settings));
+  MC_TRY_ASSIGN(const auto tokens, authority(settings, log));
+  MC_TRY_ASSIGN(options.listen, listen_addresses(settings, tokens != nullptr));
   MC_TRY_ASSIGN(options.tls, tls_files(settings));
   allow_many_descriptors();
 
@@ -93,7 +123,12 @@ Result<int> run(cli::Invocation& in) {
 
   server::Metrics metrics;
   store::HeldIndex index(*opened.store, log);
-  server::Service service(*opened.store, index, key, public_key, metrics, log);
+  std::unique_ptr<server::ControlLog> control_log;
+  if (!opened.local_root.empty()) {
+    const std::string path = sys::join_path(opened.local_root, server::kControlLogName);
+    MC_TRY_ASSIGN(control_log, server::ControlLog::open(sys::real_file_system(), path, log));
+  }
+  server::Service service(*opened.store, index, key, public_key, metrics, log, {tokens.get(), control_log.get()});
   std::unique_ptr<server::AccessLog> access_log;
   if (in.json()) {
     access_log = std::make_unique<server::AccessLog>([&in](const std::string& line) { return in.print(line); });
@@ -106,7 +141,7 @@ Result<int> run(cli::Invocation& in) {
     urls.emplace_back(url);
   }
   log(LogLevel::info, "store '" + settings.store + "', key " + public_key.fingerprint());
-  if (const std::string missing = server::what_is_missing(protection(settings)); !missing.empty()) {
+  if (const std::string missing = server::what_is_missing(protection(settings, tokens != nullptr)); !missing.empty()) {
     log(settings.accepts_danger ? LogLevel::warning : LogLevel::info,
         settings.accepts_danger ? missing + ": whoever reaches this may read and write everything"
                                 : "for this machine only: " + missing + " configured");
