@@ -3,11 +3,10 @@
 //
 //   MC_TRY_ASSIGN(auto log, ControlLog::open(fs, path, warn));
 //   log->add("conflict", {{"path", …}, {"name", …}});       // any thread, never waits for the disk
-//   MC_TRY(log->add_durably("prune", …));                   // returns when the line is on the disk
+//   MC_TRY(log->add_durably("removed", …));                   // returns when the line is on the disk
 //
 // Lines are written by a thread of its own: all that wait, then one fdatasync. A crash loses lines of the last moments
-// and may tear the last one; the next writer begins on a new line. Several processes may append (a server, and
-// `mc-serve prune` beside it): each line is one write(2) on O_APPEND.
+// and may tear the last one; the next writer begins on a new line. Several processes may append: O_APPEND.
 //
 // A log that cannot be written (a full disk) never fails a request: the lines are dropped and counted, it is said once,
 // and the first line that can be written again is {"event":"lines-lost","lines":N}.

@@ -87,11 +87,8 @@ Result<int> make_token(cli::Invocation& in, const TokenOptions& options) {
   claims.id = digest::to_hex(id);
   const std::string text = wire::signed_part(claims);
   const std::string token = wire::format_token(text, digest::hmac_sha256(as_bytes(secret.key), as_bytes(text)));
-  if (in.json())
-    return in.print(json::to_text(json::object{{"token", token}, {"token_id", claims.id}}) + "\n").map([] {
-      return cli::kDone;
-    });
-  MC_TRY(in.print(token + "\n"));
+  const std::string document = json::to_text(json::object{{"token", token}, {"token_id", claims.id}});
+  MC_TRY(in.print((in.json() ? document : token) + "\n"));
   return cli::kDone;
 }
 
