@@ -106,7 +106,7 @@ TEST_F(AuthorityTest, WithoutATokenOnlyKeyAndHealthAreOpen) {
 TEST_F(AuthorityTest, ForgedTokensAreRefused) {
   const std::string good = token(guest());
   ASSERT_EQ(check("GET", kOwn, "bearer " + good), 0);
-  EXPECT_EQ(check("GET", kOwn, "Bearer " + token(guest(), "another secret of thirty-two chars")), 401);
+  EXPECT_EQ(check("GET", kOwn, "Bearer " + token(guest(), "another-secret-of-thirty-two-chars")), 401);
   EXPECT_EQ(problem_, "token-invalid");
   EXPECT_NE(challenge_.find("error=\"invalid_token\""), std::string::npos);
   for (std::size_t n = 0; n < good.size(); ++n) {
@@ -154,8 +154,8 @@ TEST_F(AuthorityTest, TimeAndEpochEndAToken) {
   EXPECT_EQ(as(claims, "GET", kOwn), 401);
   std::remove(path_.c_str());
   EXPECT_EQ(as(claims, "GET", kOwn), 401);
-  write("another secret of thirty-two chars\n");
-  EXPECT_EQ(check("GET", kOwn, "Bearer " + token(claims, "another secret of thirty-two chars")), 0);
+  write("another-secret-of-thirty-two-chars\n");
+  EXPECT_EQ(check("GET", kOwn, "Bearer " + token(claims, "another-secret-of-thirty-two-chars")), 0);
 }
 
 TEST(SecretFile, SaysWhichLineIsWrong) {
