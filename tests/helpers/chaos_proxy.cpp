@@ -32,6 +32,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <condition_variable>
@@ -39,6 +40,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -58,6 +60,15 @@ namespace {
 using namespace mc;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
+
+// Being slow is what a bad line does: the one place where time is spent on purpose.
+void hold(std::chrono::nanoseconds time) {
+  if (time.count() <= 0) return;
+  timespec left{static_cast<std::time_t>(time.count() / 1'000'000'000),
+                static_cast<long>(time.count() % 1'000'000'000)};
+  while (::nanosleep(&left, &left) != 0 && errno == EINTR) {
+  }
+}
 
 constexpr std::size_t kMaxHead = 64 * 1024;
 constexpr std::uint64_t kMaxBody = std::uint64_t{64} << 20;
@@ -278,7 +289,7 @@ class Proxy {
   }
 
   void kill_now() {
-    std::this_thread::sleep_for(std::chrono::microseconds(options_.kill_us));
+    hold(std::chrono::microseconds(options_.kill_us));
     for (int i = 0; i < 200; ++i) {
       if (std::FILE* file = std::fopen(options_.kill_file.c_str(), "r")) {
         for (int pid = 0; std::fscanf(file, "%d", &pid) == 1 && pid > 1;) {
@@ -287,7 +298,7 @@ class Proxy {
         std::fclose(file);
         return;
       }
-      std::this_thread::sleep_for(milliseconds(10));
+      hold(milliseconds(10));
     }
     die("nobody to kill");
   }
@@ -317,7 +328,7 @@ class Proxy {
       busy_until_ = std::max(busy_until_, Clock::now()) + std::chrono::microseconds(bytes * 1'000'000 / options_.rate);
       until = busy_until_;
     }
-    std::this_thread::sleep_until(until);
+    hold(until - Clock::now());
   }
 
   void note(const std::string& status, const Message& request) {
@@ -386,7 +397,7 @@ class Proxy {
       return false;
     }
     if (plan.fault == "late") wait_for_others();
-    if (options_.delay_ms > 0) std::this_thread::sleep_for(milliseconds(options_.delay_ms));
+    if (options_.delay_ms > 0) hold(milliseconds(options_.delay_ms));
     if (!server) {
       server = connect_server();
       if (!server) return false;
@@ -422,7 +433,7 @@ class Proxy {
       if (bad_at >= done && bad_at < done + piece.size()) {
         piece[static_cast<std::size_t>(bad_at - done)] ^= static_cast<char>(1U << (plan.random() % 8));
       }
-      if (stall_at >= done && stall_at < done + piece.size()) std::this_thread::sleep_for(milliseconds(plan.ms));
+      if (stall_at >= done && stall_at < done + piece.size()) hold(milliseconds(plan.ms));
       pay(piece.size());
       if (!server->write(piece)) return false;
       done += piece.size();
@@ -443,7 +454,7 @@ class Proxy {
     if (!has_body) answer.body_bytes = 0;
     note(answer.second_word, request);
     if (plan.fault == "drop") return false;
-    if (options_.delay_ms > 0) std::this_thread::sleep_for(milliseconds(options_.delay_ms));
+    if (options_.delay_ms > 0) hold(milliseconds(options_.delay_ms));
     std::uint64_t stop_at = UINT64_MAX, bad_at = UINT64_MAX;
     if (plan.fault == "cut-down") stop_at = place(plan, answer);
     if (plan.fault == "twist") bad_at = plan.random() % answer.size();
