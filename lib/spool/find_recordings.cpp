@@ -7,7 +7,11 @@ namespace {
 
 constexpr int kLevels = 3;
 
-Status collect(sys::FileSystem& fs, const std::string& directory, int levels, std::vector<std::string>& found) {
+using LookingInto = std::function<void(const std::string&)>;
+
+Status collect(sys::FileSystem& fs, const std::string& directory, int levels, const LookingInto& looking_into,
+               std::vector<std::string>& found) {
+  if (looking_into) looking_into(directory);
   if (fs.info(sys::join_path(directory, wire::kManifestName))) {
     found.push_back(directory);
     return {};
@@ -16,7 +20,9 @@ Status collect(sys::FileSystem& fs, const std::string& directory, int levels, st
   MC_TRY_ASSIGN(const auto entries, fs.list(directory));
   for (const sys::DirectoryEntry& entry : entries) {
     if (entry.type != sys::FileType::directory || entry.name.starts_with('.')) continue;
-    MC_TRY(collect(fs, sys::join_path(directory, entry.name), levels - 1, found));
+    const Status status = collect(fs, sys::join_path(directory, entry.name), levels - 1, looking_into, found);
+    // Whoever looks again and again is told of the others, and of this one when it can be looked into.
+    if (!status && !looking_into) return status;
   }
   return {};
 }
@@ -25,8 +31,15 @@ Status collect(sys::FileSystem& fs, const std::string& directory, int levels, st
 
 Result<std::vector<std::string>> find_recordings(sys::FileSystem& fs, const std::string& directory) {
   std::vector<std::string> found;
-  MC_TRY(collect(fs, directory, kLevels, found));
+  MC_TRY(collect(fs, directory, kLevels, nullptr, found));
   if (found.empty()) return fail(ErrorKind::not_found, "no recording in '" + directory + "'");
+  return found;
+}
+
+std::vector<std::string> find_recordings(sys::FileSystem& fs, const std::string& directory,
+                                         const LookingInto& looking_into) {
+  std::vector<std::string> found;
+  (void)collect(fs, directory, kLevels, looking_into, found);
   return found;
 }
 

@@ -33,9 +33,10 @@ struct Job {
   Task task = Task::file;
   Remote remote;
   Resume resume = Resume::no;  // of a file, the manifest
-  std::uint32_t epoch = 0;     // the caller's; comes back in Done
+  std::uint64_t owner = 0;     // the caller's; comes back in Done, as do the next two
+  std::uint32_t epoch = 0;
   // Task::file: read from `path`, hashed again before it is sent.
-  std::size_t index = 0;  // the caller's; comes back in Done
+  std::size_t index = 0;
   std::string name;
   std::string path;
   std::string sha256;

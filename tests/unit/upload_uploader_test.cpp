@@ -139,22 +139,8 @@ TEST_F(Upload, FollowWaitsForADirectoryThatIsNotThereYet) {
   std::filesystem::rename(recording.directory(), hidden);
   auto o = options();
   o.follow = Follow::yes;
-  struct Appear final : Observer {
-    std::string from, to;
-    void ready() override {
-      if (std::filesystem::exists(from)) std::filesystem::rename(from, to);
-    }
-    void started(const std::string&, const wire::RecordingPath&) override {}
-    void uploaded(const std::string&, std::uint64_t, const std::string&) override {}
-    void waiting(const std::string&, double) override {}
-    void alarm(const std::string&) override {}
-    void refused_by_audit(const std::vector<wire::AuditFault>&) override {}
-    void synced(const std::string&, const UploadProgress&) override {}
-    void progress(const UploadProgress&) override {}
-  } appear;
-  appear.from = hidden;
-  appear.to = recording.directory();
-  const auto end = upload_recording(sys::real_file_system(), recording.directory(), o, appear, log);
+  witness.on_ready = [&] { std::filesystem::rename(hidden, recording.directory()); };
+  const auto end = push(o);
   ASSERT_TRUE(end) << end.error().message;
   EXPECT_TRUE(has_receipt());
 }
@@ -484,7 +470,8 @@ TEST_F(Upload, AFileThatNeverGetsAnyFurtherIsNotInTheWayOfTheOthers) {
   o.deadline_ns = system_clock().monotonic_ns() + 10'000'000'000;
   ASSERT_TRUE(push(o));
   expect_equal();
-  EXPECT_EQ(witness.uploads.back(), "chunk_000002.m4s");
+  // The answer to the last of the others may be on its way still.
+  EXPECT_GE(std::ranges::find(witness.uploads, "chunk_000002.m4s") - witness.uploads.begin(), 5);
 }
 
 TEST_F(Upload, APartThatTheServerLostIsSentAgain) {
