@@ -155,6 +155,9 @@ void Connection::take_request() {
   headers.range = joined(message, "Range");
   headers.if_range = joined(message, "If-Range");
   headers.if_none_match = joined(message, "If-None-Match");
+  headers.content_type = joined(message, "Content-Type");
+  headers.upload_offset = joined(message, wire::kUploadOffsetHeader);
+  headers.upload_complete = joined(message, wire::kUploadCompleteHeader);
   record_.method = request_.method;
   record_.target = request_.target;
 }
@@ -183,7 +186,7 @@ bool Connection::expects_continue() const {
 }
 
 void Connection::dispatch() {
-  if (request_.method == "PUT") return begin_upload();
+  if (request_.method == "PUT" || request_.method == "PATCH") return begin_upload();
   auto& pool = is_long_job(request_) ? shared_.auditors : shared_.workers;
   stream_.expires_never();
   work(pool, [self = shared_from_this()] {
@@ -196,7 +199,9 @@ void Connection::begin_upload() {
   stream_.expires_never();
   work(shared_.workers, [self = shared_from_this()] {
     auto begun = std::make_shared<std::variant<Response, std::unique_ptr<Upload>>>(
-        self->shared_.service.begin_put(self->request_));
+        self->shared_.service.begin_upload(self->request_, [weak = self->weak_from_this()] {
+          if (const auto fed = weak.lock()) fed->abort();
+        }));
     net::post(self->stream_.get_executor(), [self, begun] {
       if (auto* refused = std::get_if<Response>(begun.get())) return self->answer_after_drain(std::move(*refused));
       self->upload_ = std::get<std::unique_ptr<Upload>>(std::move(*begun));
@@ -236,8 +241,8 @@ void Connection::on_body(error_code ec) {
   if (ec == http::error::need_buffer) ec = {};
   if (ec) {
     pending_ = parse_failure(ec);
+    if (!pending_) return park_upload();
     return drop_upload([self = shared_from_this()] {
-      if (!self->pending_) return self->give_up();
       self->unread_body_ = true;
       Response response = std::move(*self->pending_);
       self->pending_.reset();
@@ -269,6 +274,17 @@ void Connection::on_stored(std::optional<Response> response) {
   upload_.reset();  // its stage is gone or published by now: nothing blocks here
   piece_.reset();
   answer_after_drain(std::move(*response));
+}
+
+// The connection broke in the middle: what came is kept for a while, so that the client need not send it again.
+void Connection::park_upload() {
+  filled_ = piece_size_ - parser_->get().body().size;
+  stream_.expires_never();
+  work(shared_.workers, [self = shared_from_this()] {
+    self->upload_->park({self->piece_.get(), self->filled_});
+    self->upload_.reset();
+    net::post(self->stream_.get_executor(), [self] { self->give_up(); });
+  });
 }
 
 // Removing a stage is the store's work.

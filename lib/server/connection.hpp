@@ -82,6 +82,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void on_body(error_code ec);
   void store_piece();
   void on_stored(std::optional<Response> response);
+  void park_upload();
   void drop_upload(Next then);
 
   void answer_after_drain(Response response);

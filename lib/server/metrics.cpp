@@ -37,6 +37,8 @@ std::string Metrics::text(std::uint64_t files_read_back) const {
          refused_connections.load());
   single(out, "maycast_files_stored_total", "counter", "files made durable", files_stored.load());
   single(out, "maycast_files_read_back_total", "counter", "files hashed from the store", files_read_back);
+  single(out, "maycast_uploads_parked_total", "counter", "uploads kept to go on after their connection broke",
+         uploads_parked.load());
   single(out, "maycast_audits_total", "counter", "manifests audited", audits.load());
   single(out, "maycast_recordings_synced_total", "counter", "receipts made", recordings_synced.load());
   return out;

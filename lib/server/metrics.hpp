@@ -15,6 +15,7 @@ struct Metrics {
   std::atomic<std::int64_t> open_connections{0};
   std::atomic<std::uint64_t> refused_connections{0};
   std::atomic<std::uint64_t> files_stored{0};  // answered 201
+  std::atomic<std::uint64_t> uploads_parked{0};
   std::atomic<std::uint64_t> audits{0};
   std::atomic<std::uint64_t> recordings_synced{0};  // receipts made by this process
 

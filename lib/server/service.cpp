@@ -19,7 +19,10 @@ std::string digest_field(const std::string& sha256_hex) {
 bool is_long_job(const Request& request) {
   const Route route = parse_route(request.target);
   const auto* file = std::get_if<FileRoute>(&route);
-  if (file != nullptr) return request.method == "PUT" && file->kind == wire::FileKind::manifest;
+  if (file != nullptr) {
+    const bool asks_for_offset = request.method == "HEAD" && request.headers.repr_digest;
+    return asks_for_offset || (request.method == "PUT" && file->kind == wire::FileKind::manifest);
+  }
   return std::holds_alternative<ListingRoute>(route);
 }
 
@@ -79,7 +82,10 @@ Response Service::key(const KeyRoute& route) const {
 Response Service::read_file(const FileRoute& route, const Request& request) {
   const std::string doing = "cannot read '" + route.path.text() + "/" + route.name + "'";
   auto object = store_.open(route.path, route.name);
-  if (!object && object.error().kind == ErrorKind::not_found) return not_found("no such file is held");
+  if (!object && object.error().kind == ErrorKind::not_found) {
+    if (auto offset = upload_offset(route, request)) return std::move(*offset);
+    return not_found("no such file is held");
+  }
   if (!object) return failed(object.error(), doing);
   const auto sha256 = index_.sha256_of(route.path, **object);
   if (!sha256) return failed(sha256.error(), doing);

@@ -1,9 +1,10 @@
 // The HTTP contract of mc-protocol(7) without HTTP: requests in, responses out, over a Store. All of it blocks on the
 // store and is called from worker threads, any number at once; one Upload is used by one thread at a time.
 //
-//   begin_put → Upload | Response        before the body is read (and before 100 Continue is sent)
+//   begin_upload → Upload | Response     before the body is read (and before 100 Continue is sent)
 //   upload->write(piece) …               a response: stop, and answer that
 //   upload->finish()                     the answer: 201 or 200 only when the bytes are durable
+//   upload->park(piece)                  instead of either: the connection broke, the upload may go on later
 //   handle(request)                      everything that has no body
 //
 // Dropping an Upload without finish() leaves nothing behind. "Synced" is said only by Auditor (audit.hpp).
@@ -18,6 +19,7 @@
 #include "server/audit.hpp"
 #include "server/message.hpp"
 #include "server/metrics.hpp"
+#include "server/partial_uploads.hpp"
 #include "server/route.hpp"
 #include "store/held_index.hpp"
 #include "store/store.hpp"
@@ -26,7 +28,7 @@ namespace mc::server {
 
 inline constexpr std::uint64_t kMaxFileBytes = std::uint64_t{1} << 30;  // a larger one is answered 413
 
-// Does answering this take time in proportion to a whole recording (an audit, a listing)?
+// Does answering this take time in proportion to a whole recording (an audit, a listing), or wait for another upload?
 bool is_long_job(const Request& request);
 
 class Upload;
@@ -38,12 +40,15 @@ class Service {
           Metrics& metrics, Log log);
 
   Response handle(const Request& request);
-  std::variant<Response, std::unique_ptr<Upload>> begin_put(const Request& request);
+  // PUT of a whole file, PATCH of the rest of one. `interrupt` breaks the connection that the upload is fed by.
+  std::variant<Response, std::unique_ptr<Upload>> begin_upload(const Request& request,
+                                                               PartialUploads::Interrupt interrupt);
 
  private:
   friend class Upload;
 
   Response refuse_method(const Route& route) const;
+  std::optional<Response> upload_offset(const FileRoute& route, const Request& request);
   Response read_file(const FileRoute& route, const Request& request);
   Response list(const ListingRoute& route);
   Response key(const KeyRoute& route) const;
@@ -59,14 +64,18 @@ class Service {
   Metrics& metrics_;
   Log log_;
   Auditor auditor_;
+  PartialUploads partial_;
   std::array<std::mutex, 64> manifest_mutexes_;  // by path: replacing a manifest is read, compare, swap
 };
 
-// One PUT between its header and its answer.
+// One PUT or PATCH between its header and its answer.
 class Upload {
  public:
+  ~Upload() { service_.partial_.end(key_, this); }
   std::optional<Response> write(ByteView bytes);
   Response finish();
+  // `rest` came before the connection broke. What cannot be made durable is dropped.
+  void park(ByteView rest);
 
  private:
   friend class Service;
@@ -76,12 +85,14 @@ class Upload {
         route_(std::move(route)),
         recording_id_(std::move(recording_id)),
         sha256_(std::move(sha256)),
+        key_(route_.path.text(), route_.name, recording_id_, sha256_),
         staged_(std::move(staged)) {}
 
   Service& service_;
   FileRoute route_;
   std::string recording_id_;
   std::string sha256_;  // what the client says
+  PartialUploads::Key key_;
   std::unique_ptr<store::Staged> staged_;
 };
 

@@ -30,6 +30,9 @@ class FileTable {
   bool has_pending() const { return !pending_.empty(); }
   std::size_t take();                // the first pending one, now sending
   void put_back(std::size_t index);  // sending → pending, at the end
+  // A try broke off, so that a part of it may be there. Asked when the next one begins.
+  void note_broken(std::size_t index) { files_[index].broken = true; }
+  bool was_broken(std::size_t index) const { return files_[index].broken; }
   void set(std::size_t index, FileState state) { files_[index].state = state; }
   int count_mismatch(std::size_t index) { return ++files_[index].mismatches; }
 
@@ -53,6 +56,7 @@ class FileTable {
   struct Entry {
     FileState state = FileState::pending;
     int mismatches = 0;
+    bool broken = false;
   };
   std::vector<Entry> files_;
   std::deque<std::size_t> pending_;

@@ -1,5 +1,7 @@
 #include "upload/remote.hpp"
 
+#include <charconv>
+
 #include "digest/sha256.hpp"
 #include "http/answer.hpp"
 
@@ -16,7 +18,10 @@ Reply judge(Result<http::Response> answer, const std::string& what) {
   if (!answer) {
     reply.error = std::move(answer).error();
     switch (reply.error.kind) {
-      case ErrorKind::unavailable: reply.verdict = Verdict::try_again; break;
+      case ErrorKind::unavailable:
+        reply.verdict = Verdict::try_again;
+        reply.broke_off = true;
+        break;
       case ErrorKind::protocol: reply.verdict = Verdict::garbled; break;
       case ErrorKind::damaged:
       case ErrorKind::io: reply.verdict = Verdict::unusable; break;
@@ -61,14 +66,55 @@ std::string url_of(const Remote& remote, const std::string& name) {
 
 }  // namespace
 
+namespace {
+
+// How much of the file is there already; 0 when nobody knows.
+Result<std::uint64_t> held_part(http::Client& client, http::Request request, std::uint64_t size_bytes) {
+  request.method = "HEAD";
+  request.body = {};
+  MC_TRY_ASSIGN(const http::Response answer, client.perform(request));
+  const std::string_view text = answer.header("upload-offset");
+  std::uint64_t offset = 0;
+  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), offset);
+  const bool is_number = !text.empty() && ec == std::errc{} && end == text.data() + text.size();
+  return answer.status == 204 && is_number && offset <= size_bytes ? offset : 0;
+}
+
+}  // namespace
+
 Reply put_file(http::Client& client, const Remote& remote, const std::string& name, const std::string& sha256,
-               sys::File& file, std::uint64_t size_bytes) {
+               sys::File& file, std::uint64_t size_bytes, bool resume) {
   http::Request request;
-  request.method = "PUT";
   request.url = url_of(remote, name);
   request.headers = put_headers(remote, digest::from_hex(sha256).value_or(ByteBuffer{}));
   request.body = http::FileBody{&file, size_bytes};
-  return judge(client.perform(request), "upload '" + name + "'");
+  request.method = "PUT";
+  const std::string what = "upload '" + name + "'";
+  std::uint64_t offset = 0;
+  if (resume) {
+    auto held = held_part(client, request, size_bytes);
+    if (!held) return judge(fail(std::move(held).error()), what);
+    offset = *held;
+  }
+  if (offset > 0) {
+    http::Request rest = request;
+    rest.method = "PATCH";
+    rest.headers.pop_back();  // the content type
+    rest.headers.emplace_back("Content-Type", wire::kPartialUploadType);
+    rest.headers.emplace_back(wire::kUploadOffsetHeader, std::to_string(offset));
+    rest.headers.emplace_back(wire::kUploadCompleteHeader, "?1");
+    rest.body = http::FileBody{&file, size_bytes - offset, offset};
+    auto answer = client.perform(rest);
+    const auto problem = answer ? http::problem_of(*answer) : std::nullopt;
+    if (!problem || problem->type != "mismatching-upload-offset") {
+      Reply reply = judge(std::move(answer), what);
+      reply.was_heard = true;
+      return reply;
+    }
+  }
+  Reply reply = judge(client.perform(request), what);
+  reply.was_heard = resume;
+  return reply;
 }
 
 Reply put_manifest(http::Client& client, const Remote& remote, ByteView bytes) {

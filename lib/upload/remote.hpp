@@ -36,11 +36,15 @@ struct Reply {
   Verdict verdict = Verdict::accepted;
   Error error;                       // of every verdict but accepted
   std::uint32_t retry_after_ms = 0;  // as the server asked
+  bool broke_off = false;            // try_again: there was no answer, and some of it may have arrived
+  bool was_heard = false;            // the server did answer, before the last request of it broke off
   std::string body;
 };
 
+// `resume`: an earlier try broke off; the server is asked how much of it is there, and gets the rest. That it has
+// nothing, or does not know of such things, is no error: then it gets the whole file.
 Reply put_file(http::Client& client, const Remote& remote, const std::string& name, const std::string& sha256,
-               sys::File& file, std::uint64_t size_bytes);
+               sys::File& file, std::uint64_t size_bytes, bool resume);
 // The body is the audit's answer (wire::parse_audit_answer).
 Reply put_manifest(http::Client& client, const Remote& remote, ByteView bytes);
 // The body is a line for each held file (parse_listing); nothing held at all is an empty body.

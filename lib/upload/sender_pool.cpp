@@ -110,7 +110,7 @@ Reply SenderPool::send_file(http::Client& client, const Job& job) {
   }
   const auto file = fs_.open_read(job.path);
   if (!file) return unusable(file.error());
-  return put_file(client, job.remote, job.name, job.sha256, **file, job.bytes);
+  return put_file(client, job.remote, job.name, job.sha256, **file, job.bytes, job.resume);
 }
 
 }  // namespace mc::upload

@@ -39,6 +39,7 @@ struct Job {
   std::string path;
   std::string sha256;
   std::uint64_t bytes = 0;
+  bool resume = false;  // an earlier try broke off
   // Task::manifest
   std::shared_ptr<const ByteBuffer> manifest;
 };

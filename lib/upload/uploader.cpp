@@ -188,6 +188,7 @@ class Uploader {
       job.path = sys::join_path(directory_, file.name);
       job.sha256 = file.sha256;
       job.bytes = file.bytes();
+      job.resume = files_.was_broken(index);
       submit(std::move(job));
     }
     if (!all_settled()) return std::nullopt;
@@ -253,6 +254,9 @@ class Uploader {
 
   Status note_failure(const Done& done) {
     const Reply& reply = done.reply;
+    if (reply.broke_off && done.job.task == Task::file) files_.note_broken(done.job.index);
+    // A link that breaks all the time carries something each time: no reason to wait longer and longer.
+    if (reply.was_heard) gate_.succeeded();
     if (reply.verdict == Verdict::garbled && ++garbled_ > kMaxGarbled) return fail(reply.error);
     const bool was_down = gate_.is_down();
     const auto wait_ms = gate_.failed(done.job.epoch, reply.error.message, reply.retry_after_ms, now_ns());
