@@ -172,7 +172,11 @@ std::optional<Response> Connection::check_framing() const {
                  message.version() != 11)) {
     return bad_request("Transfer-Encoding must be 'chunked', in HTTP/1.1, and without Content-Length");
   }
-  if (message.count(http::field::content_length) > 1) return bad_request("Content-Length was given twice");
+  // Beast takes "4, 4" for 4.
+  const auto length = joined(message, "Content-Length");
+  if (length && length->find_first_not_of("0123456789") != std::string::npos) {
+    return bad_request("Content-Length must be one number, given once");
+  }
   if (message.version() == 11 && message.count(http::field::host) != 1) return bad_request("one Host is required");
   if (const auto expect = joined(message, "Expect"); expect && !beast::iequals(*expect, "100-continue")) {
     return problem(417, "expectation", "this expectation is not understood");

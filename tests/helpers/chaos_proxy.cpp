@@ -2,10 +2,10 @@
 // to.
 //
 //   chaos_proxy [--seed N] [--notify-fd N] [--log FILE] [--fault NAME:PERCENT[:MS]]... [--rate BYTES_PER_S]
-//               [--delay MS] [--cut-every MS[:PERCENT]] [--calm-after N] SERVER_URL
+//               [--delay MS] [--cut-every MS[:PERCENT]] [--calm-after N] [--kill FILE:N:US] SERVER_URL
 //
 // It listens on a port of the kernel's choice and writes its URL to the notify descriptor. It ends by SIGTERM, and says
-// on stdout what it did: one line of NAME=COUNT. With --log, a line "STATUS METHOD TARGET DIGEST" for each answer that
+// on stdout what it did: one line of NAME=COUNT. With --log, a line "STATUS METHOD TARGET SHA-256" for each answer that
 // the server gave, written before a byte of it goes to the client: what a witness outside of the server saw.
 //
 // It understands as much HTTP/1.1 as both ends speak: Content-Length, keep-alive, no chunks. An exchange has at most
@@ -48,8 +48,10 @@
 #include <thread>
 #include <vector>
 
+#include "digest/sha256.hpp"
 #include "sys/fd.hpp"
 #include "sys/signals.hpp"
+#include "wire/protocol.hpp"
 
 namespace {
 
@@ -85,6 +87,8 @@ struct Options {
   unsigned delay_ms = 0;
   unsigned cut_every_ms = 0, cut_percent = 100;
   std::uint64_t calm_after = UINT64_MAX;
+  std::string kill_file;
+  std::uint64_t kill_at = 0, kill_us = 0;
   std::uint16_t server_port = 0;
 };
 
@@ -150,7 +154,9 @@ Message parse(std::string head) {
     if (message.body_bytes > kMaxBody) die("a body that is too large");
   }
   message.ends_connection = field(head, "connection") == "close";
-  message.digest = field(head, "repr-digest");
+  if (const auto base64 = wire::parse_digest(field(head, "repr-digest"))) {
+    if (const auto raw = digest::from_base64(*base64)) message.digest = digest::to_hex(*raw);
+  }
   message.head = std::move(head);
   return message;
 }
@@ -256,6 +262,7 @@ class Proxy {
 
   Plan draw() {
     const std::uint64_t n = ++exchanges_;
+    if (n == options_.kill_at) std::thread([this] { kill_now(); }).detach();
     Plan plan{{}, 0, std::mt19937_64(options_.seed * 1'000'003 + n)};
     if (n > options_.calm_after) return plan;
     std::uint64_t dice = plan.random() % 100;
@@ -268,6 +275,21 @@ class Proxy {
       dice -= rate.percent;
     }
     return plan;
+  }
+
+  void kill_now() {
+    std::this_thread::sleep_for(std::chrono::microseconds(options_.kill_us));
+    for (int i = 0; i < 200; ++i) {
+      if (std::FILE* file = std::fopen(options_.kill_file.c_str(), "r")) {
+        for (int pid = 0; std::fscanf(file, "%d", &pid) == 1 && pid > 1;) {
+          if (::kill(pid, SIGKILL) == 0) counts.add("killed");
+        }
+        std::fclose(file);
+        return;
+      }
+      std::this_thread::sleep_for(milliseconds(10));
+    }
+    die("nobody to kill");
   }
 
   // One of the boundaries of a message, as a number of bytes before it.
@@ -478,6 +500,10 @@ Options read_options(int argc, char** argv) {
       options.rate = number(value, "--rate");
     } else if (name == "--delay") {
       options.delay_ms = static_cast<unsigned>(number(value, "--delay"));
+    } else if (name == "--kill") {
+      options.kill_file = split(value);
+      options.kill_at = number(split(value), "--kill");
+      options.kill_us = number(value, "--kill");
     } else if (name == "--calm-after") {
       options.calm_after = number(value, "--calm-after");
     } else if (name == "--cut-every") {

@@ -247,14 +247,26 @@ TEST_F(Connections, TooLargeIsRefusedByItsLength) {
 // that what follows is never taken for a request.
 TEST_F(Connections, AmbiguousFramingIsRefusedAndEndsTheConnection) {
   serve();
-  for (const char* framing :
-       {"Content-Length: 5\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 5",
-        "Content-Length: 5\r\nContent-Length: 6", "Content-Length: 5\r\nContent-Length: 5", "Content-Length: 5, 6",
-        "Content-Length: +5", "Content-Length: -1", "Content-Length: 0x5", "Content-Length: 5 5",
-        "Content-Length:", "Content-Length: 99999999999999999999999", "Transfer-Encoding: gzip, chunked",
-        "Transfer-Encoding: chunked, gzip", "Transfer-Encoding: identity", "Transfer-Encoding: xchunked",
-        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", "Transfer-Encoding : chunked",
-        "Transfer-Encoding: \"chunked\"", "Host: y\r\nContent-Length: 5"}) {
+  for (const char* framing : {"Content-Length: 5\r\nTransfer-Encoding: chunked",
+                              "Transfer-Encoding: chunked\r\nContent-Length: 5",
+                              "Content-Length: 5\r\nContent-Length: 6",
+                              "Content-Length: 5\r\nContent-Length: 5",
+                              "Content-Length: 5, 6",
+                              "Content-Length: 5, 5",
+                              "Content-Length: +5",
+                              "Content-Length: -1",
+                              "Content-Length: 0x5",
+                              "Content-Length: 5 5",
+                              "Content-Length:",
+                              "Content-Length: 99999999999999999999999",
+                              "Transfer-Encoding: gzip, chunked",
+                              "Transfer-Encoding: chunked, gzip",
+                              "Transfer-Encoding: identity",
+                              "Transfer-Encoding: xchunked",
+                              "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+                              "Transfer-Encoding : chunked",
+                              "Transfer-Encoding: \"chunked\"",
+                              "Host: y\r\nContent-Length: 5"}) {
     Client client = connect();
     client.send(put_head(kChunk, "media", framing) + "0\r\n\r\n" + get_text("/healthz"));
     EXPECT_EQ(client.status(), 400) << framing;
