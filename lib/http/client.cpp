@@ -28,6 +28,7 @@ struct UrlDeleter {
 };
 
 constexpr long kUploadBufferBytes = 512 * 1024;
+constexpr long kMaxIdleSeconds = 50;  // servers close connections that are idle for a minute
 constexpr long kReceiveBufferBytes = 256 * 1024;
 constexpr std::size_t kMaxHeaders = 200;
 
@@ -104,7 +105,8 @@ std::size_t on_read(char* into, std::size_t size, std::size_t count, void* user)
     std::memcpy(into, memory->data() + transfer.body_offset, wanted);
   } else {
     const auto& body = std::get<FileBody>(transfer.request.body);
-    const auto n = body.file->read_at(body.offset_bytes + transfer.body_offset, {reinterpret_cast<std::uint8_t*>(into), wanted});
+    const auto n =
+        body.file->read_at(body.offset_bytes + transfer.body_offset, {reinterpret_cast<std::uint8_t*>(into), wanted});
     if (!n || *n != wanted) {
       transfer.failed = n ? Error{ErrorKind::damaged, "the file became shorter while it was sent", 0, {}} : n.error();
       return CURL_READFUNC_ABORT;
@@ -114,9 +116,14 @@ std::size_t on_read(char* into, std::size_t size, std::size_t count, void* user)
   return wanted;
 }
 
-// libcurl goes back to the start when a kept-alive connection turns out to be dead, and on a redirect.
+// libcurl goes back to the start on a redirect, and when a kept-alive connection turns out to be dead. The latter is
+// fine for a request that had hardly begun; of a longer one the server may have a good part, and the caller wants to
+// ask.
 int on_seek(void* user, curl_off_t offset, int origin) {
   auto& transfer = *static_cast<Transfer*>(user);
+  long status = 0;
+  curl_easy_getinfo(transfer.easy, CURLINFO_RESPONSE_CODE, &status);
+  if (status == 0 && transfer.body_offset > 0) return CURL_SEEKFUNC_FAIL;
   if (origin != SEEK_SET || offset < 0 || static_cast<std::uint64_t>(offset) > transfer.body_size()) {
     return CURL_SEEKFUNC_CANTSEEK;
   }
@@ -182,6 +189,7 @@ struct Client::Handle {
     set(CURLOPT_LOW_SPEED_LIMIT, 1L);
     set(CURLOPT_LOW_SPEED_TIME,
         static_cast<long>(request.stall_timeout_s > 0 ? request.stall_timeout_s : options.stall_timeout_s));
+    set(CURLOPT_MAXAGE_CONN, kMaxIdleSeconds);
     set(CURLOPT_TCP_KEEPALIVE, 1L);
     set(CURLOPT_TCP_KEEPIDLE, 20L);
     set(CURLOPT_TCP_KEEPINTVL, 10L);
@@ -278,6 +286,9 @@ Result<Response> Client::perform(const Request& request) {
   if (!code) return fail(ErrorKind::unavailable, context + ": stopped", EINTR);
   if (transfer.failed) return fail(std::move(*transfer.failed).within(context));
   if (*code != CURLE_OK) {
+    // After some failures (a redirect to another scheme) the handle is of no use any more; the connections are not in
+    // it.
+    if (CURL* fresh = curl_easy_init()) handle_->easy.reset(fresh);
     Error error{kind_of(*code), context + ": " + curl_words(*code, words.data()), 0, {}};
     if (*code == CURLE_PEER_FAILED_VERIFICATION) error.hint = "--cacert names a file with the certificate to trust";
     return fail(std::move(error));

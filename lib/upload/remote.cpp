@@ -1,6 +1,8 @@
 #include "upload/remote.hpp"
 
+#include <algorithm>
 #include <charconv>
+#include <optional>
 
 #include "digest/sha256.hpp"
 #include "http/answer.hpp"
@@ -8,10 +10,18 @@
 namespace mc::upload {
 namespace {
 
-constexpr std::uint64_t kMaxListingBytes = 256U << 20;
+constexpr std::uint64_t kMaxListingBytes = 64U << 20;  // five days of chunks of a second
 // The audit may have to read the whole recording again before it answers.
 constexpr std::uint32_t kAuditStallSeconds = 1800;
 constexpr std::uint32_t kListingStallSeconds = 1800;
+
+// Refusals that are about us or about what is held. Every other one (400, 404, 405, 431 …) says that the request made
+// no sense, and ours do: it may be the line that damaged it, or the answer.
+bool is_final(const http::Response& answer, const std::optional<wire::Problem>& problem) {
+  if (!problem) return false;
+  return answer.status == 409 || answer.status == 413 || answer.status == 415 || problem->type == "damaged-manifest" ||
+         problem->type == "recording-mismatch";
+}
 
 Reply judge(Result<http::Response> answer, const std::string& what) {
   Reply reply;
@@ -47,9 +57,11 @@ Reply judge(Result<http::Response> answer, const std::string& what) {
     reply.verdict = Verdict::try_again;
   } else if (reply.error.kind == ErrorKind::protocol) {
     reply.verdict = Verdict::garbled;
+  } else if (reply.error.kind == ErrorKind::refused && !is_final(*answer, problem)) {
+    reply.verdict = Verdict::garbled;
+    if (answer->status == 404) reply.error.hint = "is that the URL of an mc-serve?";
   } else {
     reply.verdict = Verdict::refused;
-    if (answer->status == 404) reply.error.hint = "is that the URL of an mc-serve?";
   }
   return reply;
 }
@@ -68,16 +80,25 @@ std::string url_of(const Remote& remote, const std::string& name) {
 
 namespace {
 
-// How much of the file is there already; 0 when nobody knows.
-Result<std::uint64_t> held_part(http::Client& client, http::Request request, std::uint64_t size_bytes) {
+// How much of the file is there already; nothing when nobody knows.
+struct HeldPart {
+  std::uint64_t bytes = 0;
+  bool is_whole = false;  // published: the answer to an earlier try was lost
+};
+
+Result<HeldPart> held_part(http::Client& client, http::Request request, std::uint64_t size_bytes) {
   request.method = "HEAD";
   request.body = {};
+  const auto digest = std::ranges::find(request.headers, wire::kReprDigestHeader, &http::Headers::value_type::first);
   MC_TRY_ASSIGN(const http::Response answer, client.perform(request));
+  if (answer.status == 200 && digest != request.headers.end() && answer.header("repr-digest") == digest->second) {
+    return HeldPart{size_bytes, true};
+  }
   const std::string_view text = answer.header("upload-offset");
   std::uint64_t offset = 0;
   const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), offset);
   const bool is_number = !text.empty() && ec == std::errc{} && end == text.data() + text.size();
-  return answer.status == 204 && is_number && offset <= size_bytes ? offset : 0;
+  return HeldPart{answer.status == 204 && is_number && offset <= size_bytes ? offset : 0, false};
 }
 
 }  // namespace
@@ -94,7 +115,12 @@ Reply put_file(http::Client& client, const Remote& remote, const std::string& na
   if (resume) {
     auto held = held_part(client, request, size_bytes);
     if (!held) return judge(fail(std::move(held).error()), what);
-    offset = *held;
+    if (held->is_whole) {
+      Reply reply;
+      reply.was_heard = true;
+      return reply;
+    }
+    offset = held->bytes;
   }
   if (offset > 0) {
     http::Request rest = request;

@@ -25,7 +25,7 @@ struct Remote {
 enum class Verdict : std::uint8_t {
   accepted,
   try_again,  // no answer, or one that says later
-  garbled,    // an answer that is not one of this protocol: a few times it may be the line's fault
+  garbled,    // not an answer of this protocol, or one to a request that we did not make: it may be the line's fault
   mismatch,   // other bytes arrived than were announced
   taken,      // the path belongs to another recording
   conflict,   // other bytes are held under the name

@@ -147,6 +147,33 @@ TEST(Client, WhatIsNotHttpIsAProtocolError) {
   EXPECT_EQ(answer.error().kind, ErrorKind::protocol) << answer.error().message;
 }
 
+TEST(Client, ARedirectToAnotherSchemeIsAProtocolErrorEachTime) {
+  FakeServer server(
+      [&](const FakeRequest&) { return FakeAnswer{.status = 302, .more_headers = {"Location: file:///etc/passwd"}}; });
+  Client client = open_client();
+  for (int i = 0; i < 3; ++i) {
+    const auto answer = client.perform({.method = "GET", .url = server.url()});
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().kind, ErrorKind::protocol) << answer.error().message;
+  }
+}
+
+// A kept-alive connection that dies under a long request: libcurl would send all of it again by itself.
+TEST(Client, ALongPutThatBreaksOnAKeptConnectionIsTheCallersToRepeat) {
+  std::vector<std::string> methods;
+  FakeServer server([&](const FakeRequest& request) {
+    methods.push_back(request.method);
+    return FakeAnswer{.fate = methods.size() == 1 ? FakeAnswer::Fate::answer : FakeAnswer::Fate::hang_up};
+  });
+  Client client = open_client();
+  ASSERT_TRUE(client.perform({.method = "GET", .url = server.url()}));
+  const std::string body(3'000'000, 'x');
+  const auto answer = client.perform({.method = "PUT", .url = server.url(), .body = as_bytes(body)});
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().kind, ErrorKind::unavailable) << answer.error().message;
+  EXPECT_EQ(methods, (std::vector<std::string>{"GET", "PUT"}));
+}
+
 TEST(Client, AnAnswerBeyondTheLimitIsAProtocolError) {
   FakeServer server([](const FakeRequest&) { return FakeAnswer{.body = std::string(5000, 'x')}; });
   Client client = open_client();

@@ -107,6 +107,11 @@ class MemoryServer {
     const std::string path = *wire::percent_decode(request.target.substr(prefix.size(), slash - prefix.size()));
     const std::string name = request.target.substr(slash + 1);
     if (name.empty()) return list(path);
+    if (request.method == "HEAD" && held.contains(path) && held[path].contains(name)) {
+      return {.body = held[path][name],
+              .more_headers = {"Repr-Digest: " +
+                               wire::format_digest(digest::to_base64(digest::sha256(as_bytes(held[path][name]))))}};
+    }
     if (request.method != "PUT") return {.status = 404};
     const std::string id = request.headers.at("maycast-recording");
     const auto& owner = bound.emplace(path, id).first->second;

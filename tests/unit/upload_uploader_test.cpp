@@ -218,6 +218,7 @@ TEST_F(Upload, AnswerLostAfterTheServerActedIsSentAgainWithoutHarm) {
   };
   ASSERT_TRUE(push());
   expect_equal();
+  EXPECT_THAT(server.puts, ElementsAre("manifest")) << "what is held was sent again";
 }
 
 TEST_F(Upload, NackIsAnsweredWithExactlyThoseFiles) {
@@ -399,6 +400,22 @@ TEST_F(Upload, BytesDamagedOnTheWayAreSentAgain) {
     return MemoryServer::problem(400, "digest-mismatch", "not what the digest says");
   };
   ASSERT_TRUE(push());
+  expect_equal();
+}
+
+// A flipped bit in the head of a request is a request that makes no sense, or one for another place.
+TEST_F(Upload, RequestsThatWereDamagedOnTheWayAreSentAgain) {
+  closed_recording(4);
+  std::vector<std::pair<int, std::string>> answers{
+      {400, "bad-request"}, {400, "digest-required"}, {404, "not-found"}, {405, "method-not-allowed"}};
+  server.hook = [&](const FakeRequest& request) -> std::optional<FakeAnswer> {
+    if (answers.empty() || request.method != "PUT") return std::nullopt;
+    const auto [status, type] = answers.back();
+    answers.pop_back();
+    return MemoryServer::problem(status, type, "what?");
+  };
+  ASSERT_TRUE(push());
+  EXPECT_TRUE(answers.empty());
   expect_equal();
 }
 
