@@ -9,6 +9,7 @@
 
 #include "base/clock.hpp"
 #include "digest/sha256.hpp"
+#include "server/private_file.hpp"
 #include "wire/names.hpp"
 
 namespace mc::server {
@@ -80,10 +81,7 @@ Result<Secret> parse_secret(std::string_view text) {
 Result<Secret> load_secret(sys::FileSystem& fs, const std::string& path, SecretMode mode) {
   const auto load = [&]() -> Result<Secret> {
     MC_TRY_ASSIGN(const ByteBuffer bytes, sys::read_file(fs, path, kMaxFileBytes));
-    struct stat st {};
-    if (mode == SecretMode::owner_only && ::stat(path.c_str(), &st) == 0 && (st.st_mode & 077) != 0) {
-      return fail(Error{ErrorKind::config, "it can be read by others", 0, "chmod 600 the file"});
-    }
+    if (mode == SecretMode::owner_only && others_can_read(path)) return fail(readable_by_others("it"));
     return parse_secret(as_text(bytes));
   };
   auto secret = load();
@@ -101,17 +99,7 @@ SecretVersion secret_version(const std::string& path) {
 
 Status make_secret(sys::FileSystem& fs, const std::string& path) {
   MC_TRY_ASSIGN(const ByteBuffer random, digest::random_bytes(kNewSecretBytes));
-  const std::string text = digest::to_hex(random) + "\n";
-  const mode_t before = ::umask(077);
-  const auto make = [&]() -> Status {
-    MC_TRY_ASSIGN(const auto file, fs.create(path));
-    MC_TRY(file->write(as_bytes(text)));
-    MC_TRY(file->sync());
-    MC_TRY(file->close());
-    return fs.sync_directory(sys::parent_path(path));
-  };
-  Status made = make();
-  ::umask(before);
+  Status made = publish_new_private(fs, path, digest::to_hex(random) + "\n");
   if (!made && made.error().sys_errno == EEXIST) {
     return fail(Error{ErrorKind::no_space, "'" + path + "' is there already", EEXIST,
                       "a new secret makes every token worthless; move the old file away to have one"});

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "server/private_file.hpp"
+
 namespace mc::server {
 namespace {
 
@@ -48,9 +50,7 @@ Status check_readable(const std::string& what, const std::string& path, bool is_
     const int error = errno;
     return fail(ErrorKind::config, "cannot use the TLS " + what + " '" + path + "': " + std::strerror(error), error);
   }
-  if (is_secret && (st.st_mode & 077) != 0) {
-    return fail(Error{ErrorKind::config, "the TLS key '" + path + "' can be read by others", 0, "chmod 600 the file"});
-  }
+  if (is_secret && others_can_read(path)) return fail(readable_by_others("the TLS key '" + path + "'"));
   return {};
 }
 

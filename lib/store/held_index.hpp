@@ -6,8 +6,7 @@
 // ObjectInfo) is never noted. It is a cache: after a restart it is empty and everything is read again.
 //
 //   HeldIndex index(store, log);
-//   index.published(path, name);            // after each publish: read back soon, by a thread of the index's own,
-//   which
+//   index.published(path, name);            // after each publish: read back soon, by a thread of its own that
 //                                           // runs at the lowest priority for the processor and for the disk
 //   index.sha256_of(path, name)             // now, from the note or by reading
 //

@@ -1,17 +1,8 @@
 // Keys, hashes and signatures as text that a peer sends: PEM, base64 and hexadecimal. What is taken is written again as
 // the same value.
-#include <cstdlib>
-
 #include "digest/ed25519.hpp"
 #include "digest/sha256.hpp"
-
-namespace {
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
-
-}  // namespace
+#include "require.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace mc::digest;

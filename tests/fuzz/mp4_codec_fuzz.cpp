@@ -2,20 +2,16 @@
 //
 // Input: codec, length of the extradata (2 bytes), extradata, then packets, each behind its length (2 bytes).
 #include <algorithm>
-#include <cstdlib>
 
 #include "mp4/box.hpp"
 #include "mp4/codec.hpp"
 #include "mp4/sample_entry.hpp"
+#include "require.hpp"
 
 namespace {
 
 using namespace mc;
 using namespace mc::mp4;
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 void check_entry(ByteView entry) {
   const auto header = read_box_header(entry);

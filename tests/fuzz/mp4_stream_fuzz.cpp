@@ -1,18 +1,13 @@
 // A stream of boxes that may be anything, in pieces of any size: no crash, and every item that comes out is whole and
 // the same however the bytes were cut up.
-#include <cstdlib>
-
 #include "mp4/cut_rule.hpp"
 #include "mp4/stream_parser.hpp"
+#include "require.hpp"
 
 namespace {
 
 using namespace mc;
 using namespace mc::mp4;
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 struct Seen {
   std::size_t inits = 0, samples = 0, others = 0;

@@ -13,6 +13,7 @@
 #include <filesystem>
 
 #include "digest/sha256.hpp"
+#include "require.hpp"
 #include "server/server.hpp"
 #include "store/file_store.hpp"
 
@@ -21,10 +22,6 @@ namespace {
 using namespace mc;
 
 const Log kNoLog = [](LogLevel, std::string_view) {};
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
 
 struct World {
   std::string directory;

@@ -1,16 +1,11 @@
 // What a client writes into the request line and the fields that we look at: the target becomes a checked path or none,
 // a range never leaves the file.
-#include <cstdlib>
-
+#include "require.hpp"
 #include "server/conditional.hpp"
 #include "server/listen_address.hpp"
 #include "server/route.hpp"
 
 namespace {
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
 
 void check_path(const mc::wire::RecordingPath& path) {
   require(mc::wire::is_name(path.session) && mc::wire::is_take(path.take) && mc::wire::is_name(path.guest));

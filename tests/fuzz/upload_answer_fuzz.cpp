@@ -1,18 +1,10 @@
 // A server's answer as mc-push looks at it: the listing, the problem document with its words for the terminal,
 // Retry-After.
 #include <algorithm>
-#include <cstdlib>
 
 #include "http/answer.hpp"
+#include "require.hpp"
 #include "upload/remote.hpp"
-
-namespace {
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 2) return 0;

@@ -1,17 +1,8 @@
 // Everything that a peer's answer or header goes through: it must end in a value or an error, and a value must be one
 // that we would write ourselves.
-#include <cstdlib>
-
+#include "require.hpp"
 #include "wire/protocol.hpp"
 #include "wire/receipt.hpp"
-
-namespace {
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace mc::wire;

@@ -1,16 +1,7 @@
 // A token as it comes in a header, and the claims of one whose signature held: a value or an error, and a value is one
 // that we would sign ourselves.
-#include <cstdlib>
-
+#include "require.hpp"
 #include "wire/token.hpp"
-
-namespace {
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace mc::wire;
