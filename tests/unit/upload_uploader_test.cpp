@@ -457,6 +457,7 @@ TEST_F(Upload, StopEndsARunningTransfer) {
   auto o = options();
   o.stop_fd = read_end.get();
   const auto end = push(o);
+  server.http().stop();  // its threads write to the pipe, which goes first
   ASSERT_FALSE(end);
   EXPECT_EQ(end.error().sys_errno, EINTR);
 }
