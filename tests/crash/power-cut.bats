@@ -88,8 +88,8 @@ rounds() {
 
 @test "a disk whose writes fail for good (dm-flakey): a clear line, exit 74, and what was acknowledged is there" {
   boot round ext4 MC_DO=flaky
-  grep -q -m 1 "writes fail now" <(timeout 60 tail -n +1 -f round/lines 2>/dev/null)
-  grep -q -m 1 "mc-spool exit" <(timeout 60 tail -n +1 -f round/lines 2>/dev/null) || { cat round/lines; false; }
+  grep -q -m 1 "writes fail now" <(timeout 60 tail -n +1 -F round/lines 2>/dev/null)
+  grep -q -m 1 "mc-spool exit" <(timeout 60 tail -n +1 -F round/lines 2>/dev/null) || { cat round/lines; false; }
   cut_power "$GUEST"
   tr -d '\r' <round/lines >&3
   grep -q "mc-spool exit 74" round/lines

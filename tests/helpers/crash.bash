@@ -45,9 +45,9 @@ histogram() {
     awk -v title="$1" '{ rounds += $1; line = line sprintf(", %d lost: %d rounds", $2, $1) } END { print title ": " rounds " rounds" line }' >&3
 }
 
-# await_lines N FILE: until it has so many lines.
+# await_lines N FILE: until it has so many lines; it may not be there yet.
 await_lines() {
-  timeout 90 tail -n +1 -f "$2" 2>/dev/null | head -n "$1" | tail -n 1 | grep -q . || { echo "not $1 lines in $2"; cat "$2"; return 1; }
+  timeout 90 tail -n +1 -F "$2" 2>/dev/null | head -n "$1" | tail -n 1 | grep -q . || { echo "not $1 lines in $2"; cat "$2"; return 1; }
 }
 
 # mount_forgetful DIR: a disk that forgets what was not synced. Sets DISK, the pid that serves it; unmount_all in teardown.
