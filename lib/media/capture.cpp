@@ -178,6 +178,7 @@ bool Capture::Shared::report_ends() {
     if (std::exchange(running.reported, true) || running.status) continue;
     options.log(LogLevel::warning, running.status.error().message + "; the recording goes on without it");
     for (const auto& lane : running.input->lanes()) {
+      lane->tell_last_loss();
       json::object event;
       event["event"] = "device-lost";
       event["device"] = running.input->device().text;
@@ -232,6 +233,10 @@ Status Capture::Shared::finish() {
     }
   }
   (void)report_ends();
+  // No packet follows that would tell what the queue dropped last; a recording must not close as if it were whole.
+  for (const auto& running : inputs) {
+    for (const auto& lane : running->input->lanes()) lane->tell_last_loss();
+  }
   for (const auto& running : inputs) all_lost = all_lost && running->ended && !running->status;
   const bool complete = !all_lost && !writer_failed;
   const CaptureProgress counts = progress();

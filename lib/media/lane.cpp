@@ -1,5 +1,6 @@
 #include "media/lane.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "media/av_error.hpp"
@@ -11,6 +12,11 @@ extern "C" {
 }
 
 namespace mc::media {
+namespace {
+
+constexpr char kQueueOverflow[] = "queue-overflow";
+
+}  // namespace
 
 void LaneOutput::event(json::object object, std::int64_t at_ns) const {
   const std::string text = json::to_text(object);
@@ -96,10 +102,16 @@ Status Lane::send(const AVPacket* packet) {
                       stream_.kind == StreamKind::picture, ByteBuffer(packet->data, packet->data + packet->size)};
   last_ns_ = rescale(queued.pts, timescale_, kNanosecondsPerSecond);
   if (const auto loss = output_.queue->push(queued)) {
-    tell_gap("queue-overflow", loss->from, queued.pts, loss->packets);
+    tell_gap(kQueueOverflow, loss->from, queued.pts, loss->packets);
     output_.queue->push(queued);
   }
   return {};
+}
+
+void Lane::tell_last_loss() {
+  const PacketQueue::Loss loss = output_.queue->take_loss(stream_index_);
+  if (loss.packets == 0) return;
+  tell_gap(kQueueOverflow, loss.from, loss.last + std::max<std::int64_t>(stream_.nominal_ticks, 1), loss.packets);
 }
 
 bool Lane::was_suspended() {

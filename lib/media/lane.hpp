@@ -47,6 +47,8 @@ class Lane {
   // A packet of this stream, or null at the end of the input, which flushes everything behind it.
   Status feed(const AVPacket* packet);
   bool done() const { return done_; }  // the wanted duration is there
+  // When no packet follows any more: the gap event of what was dropped behind the last one.
+  void tell_last_loss();
   // From any thread: how many frames went into the encoder, and how far the timeline is covered.
   std::uint64_t frames() const { return frames_.load(std::memory_order_relaxed); }
   std::int64_t last_ns() const { return last_ns_.load(std::memory_order_relaxed); }

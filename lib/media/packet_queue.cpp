@@ -12,6 +12,7 @@ std::optional<PacketQueue::Loss> PacketQueue::push(QueuedPacket& packet) {
   const bool orphan = loss.packets > 0 && packet.picture && !packet.key;
   if (full || orphan) {
     if (loss.packets++ == 0) loss.from = packet.pts;
+    loss.last = packet.pts;
     ++dropped_;
     return std::nullopt;
   }
@@ -20,6 +21,11 @@ std::optional<PacketQueue::Loss> PacketQueue::push(QueuedPacket& packet) {
   packets_.push_back(std::move(packet));
   filled_.notify_one();
   return std::nullopt;
+}
+
+PacketQueue::Loss PacketQueue::take_loss(std::uint32_t stream) {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(losses_[stream], {});
 }
 
 void PacketQueue::push_always(QueuedPacket packet) {

@@ -1,6 +1,6 @@
 // Encoded packets on their way from the capture threads to the writer, bounded in bytes. Capture never waits for it:
 // when the writer is too slow, packets are dropped, whole groups of pictures at a time, and the loss is told by an
-// event in front of the next packet of the stream.
+// event in front of the next packet of the stream, or at the end when none follows.
 //
 // Safe from any thread.
 #pragma once
@@ -31,10 +31,13 @@ class PacketQueue {
   struct Loss {
     std::uint64_t packets = 0;  // 0: none
     std::int64_t from = 0;      // pts of the first
+    std::int64_t last = 0;      // pts of the last
   };
   // Takes the packet or drops it. The answer: what was dropped in front of this one, when this one was taken and
   // something was. Then the packet has *not* been queued: tell the loss first and push it again.
   std::optional<Loss> push(QueuedPacket& packet);
+  // What was dropped of `stream` since its last packet that was taken, once: for the end, when no packet tells it.
+  Loss take_loss(std::uint32_t stream);
   // Past the limit too: events are small and must not be lost.
   void push_always(QueuedPacket packet);
   // For sources that can wait (not devices): until half of the room is free, or the queue is closed.

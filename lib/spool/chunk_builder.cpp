@@ -1,6 +1,7 @@
 #include "spool/chunk_builder.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/json.hpp"
 #include "mp4/stream_parser.hpp"
@@ -43,6 +44,11 @@ class Ledger {
       return;
     }
     if (kind == "start" || kind == "end") return;
+    if (kind == "ended") {
+      // No frame follows that would show these holes.
+      for (const auto& [id, given] : std::exchange(reason_, {})) write_note({"dropped", {}}, given);
+      return;
+    }
     if (kind == "stopped") {
       stopped_ = json::get_string(*object, "reason").value_or(kReasonSource);
       return;

@@ -444,6 +444,7 @@ Status Recorder::finish(EndOfStream how) {
   if (how == EndOfStream::disk_full && open_) {
     add_entry(JournalEvent{recorded_ns(), json::to_text({{"event", "stopped"}, {"reason", "disk-full"}})});
   }
+  if (end_seen_ && open_) add_entry(JournalEvent{recorded_ns(), json::to_text({{"event", "ended"}})});
   if (open_) MC_TRY(commit_open());
   if (closing_) MC_TRY(submit_closing());
   if (open_) {

@@ -122,6 +122,22 @@ tag_of() { ffprobe -v quiet -show_entries "$2" -of default=nk=1:nw=1 "$1" | head
   expect_playable a.mp4
 }
 
+@test "what a slow reader costs at the end is in the manifest, in front of its end" {
+  # Less than one group of pictures: nothing comes behind what is dropped.
+  mkfifo pipe
+  mc-capture --video "lavfi:nullsrc=size=640x360:rate=30,geq=random(1)*255:128:128" --video-bitrate 40M --queue-mb 1 \
+    --duration 1 --recording-id 0123456789abcdef0123456789abcdef >pipe 2>err &
+  pid=$!
+  own_child $pid
+  { until grep -q dropped err; do :; done; cat; } <pipe >a.nut
+  wait $pid
+  mc-mux --quiet <a.nut | mc-spool --quiet write recording
+  mc-verify --quiet recording
+  run cat recording/manifest
+  assert_line --regexp '^# dropped track=1 reason=queue-overflow from=[0-9]+ to=[0-9]+ timescale=90000 packets=[0-9]+ '
+  assert_line --partial '# end '
+}
+
 @test "other encoders" {
   mc-capture --video $VIDEO --video-codec libx265 --audio $AUDIO --audio-codec flac --duration 1.2 --pace none | mc-mux >a.mp4
   [ "$(codec_of a.mp4 v)" = hevc ]

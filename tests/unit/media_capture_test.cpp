@@ -1,7 +1,15 @@
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <array>
+#include <future>
+#include <string>
 #include <thread>
+#include <utility>
 
+#include "base/json.hpp"
+#include "media/capture.hpp"
 #include "media/capture_options.hpp"
 #include "media/packet_queue.hpp"
 #include "media/timeline.hpp"
@@ -112,6 +120,20 @@ TEST(PacketQueue, WhatDoesNotFitIsDroppedUpToTheNextKeyFrame) {
   EXPECT_EQ(queue.pop()->pts, 5);
 }
 
+TEST(PacketQueue, WhatWasDroppedLastIsToldOnce) {
+  PacketQueue queue(15, 2);
+  for (std::int64_t pts = 0; pts < 3; ++pts) {
+    auto p = packet(pts, pts == 0);
+    EXPECT_FALSE(queue.push(p));
+  }
+  EXPECT_EQ(queue.take_loss(1).packets, 0U);
+  const auto loss = queue.take_loss(0);
+  EXPECT_EQ(loss.packets, 2U);
+  EXPECT_EQ(loss.from, 1);
+  EXPECT_EQ(loss.last, 2);
+  EXPECT_EQ(queue.take_loss(0).packets, 0U);
+}
+
 TEST(PacketQueue, EventsGoPastTheLimit) {
   PacketQueue queue(1, 1);
   queue.push_always(packet(1, true));
@@ -139,6 +161,49 @@ TEST(PacketQueue, ASourceThatCanWaitIsLetGoWhenThereIsRoom) {
   while (queue.pop()) ++count;
   source.join();
   EXPECT_EQ(count, 3);
+}
+
+// One second is one group of pictures: what is dropped in it has no successor that could tell it.
+TEST(Capture, WhatIsDroppedAtTheEndIsToldInFrontOfTheEnd) {
+  std::promise<void> dropped;
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+  ASSERT_GT(::fcntl(ends[1], F_SETPIPE_SZ, 4096), 0);
+  std::string stream;
+  std::thread reader([&] {
+    dropped.get_future().wait();
+    std::array<char, 4096> bytes{};
+    for (ssize_t n = 0; (n = ::read(ends[0], bytes.data(), bytes.size())) > 0;)
+      stream.append(bytes.data(), static_cast<std::size_t>(n));
+    ::close(ends[0]);
+  });
+  CaptureOptions options;
+  options.video = *parse_device("lavfi:testsrc2=size=320x180:rate=30", StreamKind::picture);
+  options.queue_bytes = 30'000;
+  options.duration_ns = 1'000'000'000;
+  auto capture = Capture::open(options);
+  ASSERT_TRUE(capture) << capture.error().message;
+  bool told = false;
+  CaptureHooks hooks;
+  hooks.progress = [&](const CaptureProgress& now) {
+    if (now.dropped_packets > 0 && !std::exchange(told, true)) dropped.set_value();
+  };
+  const auto end = (*capture)->run(ends[1], hooks);
+  if (!std::exchange(told, true)) dropped.set_value();
+  ::close(ends[1]);
+  reader.join();
+  ASSERT_TRUE(end) << end.error().message;
+  ASSERT_GT(end->dropped_packets, 0U);
+  const auto gap = stream.find("queue-overflow"), last = stream.find(R"({"event":"end"})");
+  ASSERT_NE(gap, std::string::npos);
+  ASSERT_NE(last, std::string::npos);
+  EXPECT_LT(gap, last);
+  // Up to where the last of 30 pictures ends.
+  const auto object = stream.substr(stream.rfind('{', gap), stream.find('}', gap) + 1 - stream.rfind('{', gap));
+  const auto event = json::parse_object(object);
+  ASSERT_TRUE(event) << object;
+  EXPECT_EQ(json::get_int(*event, "to"), 90'000) << object;
+  EXPECT_EQ(json::get_int(*event, "packets"), static_cast<std::int64_t>(end->dropped_packets)) << object;
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "cli/app.hpp"
 #include "media/capture.hpp"
 
 namespace mc::tool_capture {
@@ -104,17 +105,20 @@ Result<int> run(cli::Invocation& in) {
   std::uint64_t told_drops = 0;
   media::CaptureHooks hooks;
   hooks.ready = [&] { notified = sys::notify_ready(in.notify_fd(), "ready"); };
+  const auto tell_drops = [&](const media::CaptureProgress& now) {
+    if (now.dropped_packets > 0 && told_drops == 0)
+      in.log()(LogLevel::warning, "the reader of stdout is too slow: packets are dropped");
+    told_drops = now.dropped_packets;
+  };
   hooks.progress = [&](const media::CaptureProgress& now) {
-    if (now.dropped_packets > told_drops) {
-      if (told_drops == 0) in.log()(LogLevel::warning, "the reader of stdout is too slow: packets are dropped");
-      told_drops = now.dropped_packets;
-    }
+    tell_drops(now);
     line.show(fmt::format("{}  {} pictures, {} sound frames{}", cli::human_duration(now.seconds), now.video_frames,
                           now.audio_frames,
                           now.dropped_packets > 0 ? fmt::format(", {} dropped", now.dropped_packets) : ""));
   };
   MC_TRY_ASSIGN(const media::CaptureProgress total, capture->run(STDOUT_FILENO, hooks));
   line.clear();
+  tell_drops(total);
   MC_TRY(notified);
   in.log()(LogLevel::debug, fmt::format("{} pictures, {} sound frames, {} packets dropped", total.video_frames,
                                         total.audio_frames, total.dropped_packets));
