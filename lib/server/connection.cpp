@@ -216,6 +216,9 @@ void Connection::take_request() {
   headers.range = joined(message, "Range");
   headers.if_range = joined(message, "If-Range");
   headers.if_none_match = joined(message, "If-None-Match");
+  headers.content_type = joined(message, "Content-Type");
+  headers.upload_offset = joined(message, wire::kUploadOffsetHeader);
+  headers.upload_complete = joined(message, wire::kUploadCompleteHeader);
   record_.method = request_.method;
   record_.target = request_.target;
 }
@@ -248,8 +251,10 @@ bool Connection::expects_continue() const {
 }
 
 void Connection::dispatch() {
-  if (request_.method == "PUT") return begin_upload();
-  auto& pool = is_long_job(request_) ? shared_.auditors : shared_.workers;
+  if (request_.method == "PUT" || request_.method == "PATCH") return begin_upload();
+  auto& pool = is_long_job(request_)        ? shared_.auditors
+               : waits_for_upload(request_) ? shared_.resumers
+                                            : shared_.workers;
   stream_.expires_never();
   work(pool, [self = shared_from_this()] {
     auto response = std::make_shared<Response>(self->shared_.service.handle(self->request_));
@@ -261,9 +266,18 @@ void Connection::begin_upload() {
   stream_.expires_never();
   work(shared_.workers, [self = shared_from_this()] {
     auto begun = std::make_shared<std::variant<Response, std::unique_ptr<Upload>>>(
-        self->shared_.service.begin_put(self->request_));
+        self->shared_.service.begin_upload(self->request_, [weak = self->weak_from_this()] {
+          if (const auto fed = weak.lock()) fed->abort();
+        }));
     net::post(self->stream_.get_executor(), [self, begun] {
-      if (auto* refused = std::get_if<Response>(begun.get())) return self->answer_after_drain(std::move(*refused));
+      if (auto* refused = std::get_if<Response>(begun.get())) {
+        // A rest that has no place: reading it on a slow link would cost more than a new connection.
+        if (self->request_.method == "PATCH" && refused->status == 409) {
+          self->unread_body_ = !self->body_is_done();
+          return self->answer(std::move(*refused));
+        }
+        return self->answer_after_drain(std::move(*refused));
+      }
       self->upload_ = std::get<std::unique_ptr<Upload>>(std::move(*begun));
       if (self->expects_continue()) return self->send_continue();
       self->prepare_body();
@@ -323,30 +337,31 @@ void Connection::read_plain_body() {
                           [self = shared_from_this(), took](error_code ec, std::size_t n) {
                             took(n);
                             self->pace_.moved(n, std::chrono::steady_clock::now());
-                            self->parser_->get().body().size = self->piece_size_ - self->filled_;
-                            if (ec) return self->on_body(ec);
+                            if (ec) return self->on_broken_body(ec);
                             self->read_body();
                           });
 }
 
 void Connection::on_body(error_code ec) {
   if (ec == http::error::need_buffer) ec = {};
-  if (ec) {
-    pending_ = parse_failure(ec);
-    return drop_upload([self = shared_from_this()] {
-      if (!self->pending_) return self->give_up();
-      self->unread_body_ = true;
-      Response response = std::move(*self->pending_);
-      self->pending_.reset();
-      self->answer(std::move(response));
-    });
-  }
   const std::size_t before = filled_;
   filled_ = piece_size_ - parser_->get().body().size;
   record_.received_bytes += filled_ - before;
   shared_.metrics.received_bytes += filled_ - before;
+  if (ec) return on_broken_body(ec);
   pace_.moved(filled_ - before, std::chrono::steady_clock::now());
   read_body();
+}
+
+void Connection::on_broken_body(error_code ec) {
+  pending_ = parse_failure(ec);
+  if (!pending_) return park_upload();
+  drop_upload([self = shared_from_this()] {
+    self->unread_body_ = true;
+    Response response = std::move(*self->pending_);
+    self->pending_.reset();
+    self->answer(std::move(response));
+  });
 }
 
 void Connection::store_piece() {
@@ -367,6 +382,16 @@ void Connection::on_stored(std::optional<Response> response) {
   upload_.reset();  // its stage is gone or published by now: nothing blocks here
   piece_.reset();
   answer_after_drain(std::move(*response));
+}
+
+// The connection broke in the middle: what came is kept for a while, so that the client need not send it again.
+void Connection::park_upload() {
+  stream_.expires_never();
+  work(shared_.workers, [self = shared_from_this()] {
+    self->upload_->park({self->piece_.get(), self->filled_});
+    self->upload_.reset();
+    net::post(self->stream_.get_executor(), [self] { self->give_up(); });
+  });
 }
 
 // Removing a stage is the store's work.
@@ -446,7 +471,7 @@ void Connection::answer(Response response) {
   out_ = "HTTP/1.1 " + std::to_string(response.status) + " " + reason_phrase(response.status) +
          "\r\nDate: " + http_date() + "\r\nServer: maycast\r\n";
   for (const auto& [name, value] : response.headers) out_ += name + ": " + value + "\r\n";
-  if (response.status != 304) out_ += "Content-Length: " + std::to_string(length) + "\r\n";
+  if (response.status != 304 && response.status != 204) out_ += "Content-Length: " + std::to_string(length) + "\r\n";
   if (closes) out_ += "Connection: close\r\n";
   out_ += "\r\n";
   if (head_only) {

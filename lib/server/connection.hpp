@@ -41,6 +41,7 @@ struct Shared {
   std::unique_ptr<Tls> tls;  // null: without
   net::thread_pool workers;
   net::thread_pool auditors;
+  net::thread_pool resumers;  // for requests that wait until an upload is parked, which workers do
 
   Shared(Service& the_service, Metrics& the_metrics, const Options& options, AccessLog* log)
       : service(the_service),
@@ -48,7 +49,8 @@ struct Shared {
         limits(options.limits),
         access_log(log),
         workers(options.workers),
-        auditors(options.auditors) {}
+        auditors(options.auditors),
+        resumers(2) {}
 
   std::mutex mutex;
   std::condition_variable changed;
@@ -91,9 +93,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void prepare_body();
   void read_body();
   void on_body(error_code ec);
+  void on_broken_body(error_code ec);
   void read_plain_body();
   void store_piece();
   void on_stored(std::optional<Response> response);
+  void park_upload();
   void drop_upload(Next then);
 
   void answer_after_drain(Response response);

@@ -21,6 +21,7 @@ struct RequestHeaders {
   std::optional<std::string> repr_digest, content_digest;
   std::optional<std::string> content_encoding, content_range;
   std::optional<std::string> range, if_range, if_none_match;
+  std::optional<std::string> content_type, upload_offset, upload_complete;
 };
 
 struct Request {

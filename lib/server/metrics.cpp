@@ -64,6 +64,8 @@ std::string Metrics::text(const Now& now) const {
   single(out, "maycast_files_read_back_total", "counter", "files hashed from the store", now.files_read_back);
   single(out, "maycast_read_backs_waiting", "gauge", "files made durable and not read back yet",
          now.read_backs_waiting);
+  single(out, "maycast_uploads_parked_total", "counter", "uploads kept to go on after their connection broke",
+         uploads_parked.load());
   single(out, "maycast_audits_total", "counter", "manifests audited", audits.load());
   single(out, "maycast_recordings_synced_total", "counter", "receipts made", recordings_synced.load());
   return out;

@@ -18,6 +18,7 @@ struct Metrics {
   std::atomic<std::uint64_t> idle_connections_closed{0};  // to make room for a new one
   std::atomic<std::uint64_t> failed_handshakes{0};
   std::atomic<std::uint64_t> files_stored{0};  // answered 201
+  std::atomic<std::uint64_t> uploads_parked{0};
   std::atomic<std::uint64_t> audits{0};
   std::atomic<std::uint64_t> recordings_synced{0};  // receipts made by this process
 

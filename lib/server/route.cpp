@@ -56,7 +56,7 @@ Route parse_route(std::string_view target) {
 std::string allowed_methods(const Route& route) {
   if (std::holds_alternative<UnknownRoute>(route) || std::holds_alternative<BadNameRoute>(route)) return {};
   const auto* file = std::get_if<FileRoute>(&route);
-  if (file != nullptr && file->kind != wire::FileKind::receipt) return "GET, HEAD, PUT";
+  if (file != nullptr && file->kind != wire::FileKind::receipt) return "GET, HEAD, PUT, PATCH";
   return "GET, HEAD";  // a receipt is only ever made by the server (never-lose F8)
 }
 

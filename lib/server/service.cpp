@@ -20,8 +20,14 @@ std::string digest_field(const std::string& sha256_hex) {
 bool is_long_job(const Request& request) {
   const Route route = parse_route(request.target);
   const auto* file = std::get_if<FileRoute>(&route);
-  if (file != nullptr) return request.method == "PUT" && file->kind == wire::FileKind::manifest;
+  if (file != nullptr) {
+    return (request.method == "PUT" || request.method == "PATCH") && file->kind == wire::FileKind::manifest;
+  }
   return std::holds_alternative<ListingRoute>(route);
+}
+
+bool waits_for_upload(const Request& request) {
+  return request.method == "HEAD" && request.headers.recording && request.headers.repr_digest;
 }
 
 Service::Service(store::Store& store, store::HeldIndex& index, const digest::PrivateKey& key,
@@ -99,6 +105,13 @@ Response Service::key(const KeyRoute& route) const {
 Response Service::read_file(const FileRoute& route, const Request& request) {
   const std::string doing = "cannot read '" + route.path.text() + "/" + route.name + "'";
   auto object = store_.open(route.path, route.name);
+  const bool is_held = object || object.error().kind != ErrorKind::not_found;
+  // A manifest may be held and yet be on its way: what its client wants is the audit, which follows the upload.
+  if (!is_held || route.kind == wire::FileKind::manifest) {
+    if (auto offset = upload_offset(route, request)) return std::move(*offset);
+    // The upload that was interrupted may have come to its end instead.
+    if (!is_held) object = store_.open(route.path, route.name);
+  }
   if (!object && object.error().kind == ErrorKind::not_found) return not_found("no such file is held");
   if (!object) return failed(object.error(), doing);
   const auto sha256 = index_.sha256_of(route.path, **object);

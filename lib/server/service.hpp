@@ -1,12 +1,14 @@
 // The HTTP contract of mc-protocol(7) without HTTP: requests in, responses out, over a Store. All of it blocks on the
 // store and is called from worker threads, any number at once; one Upload is used by one thread at a time.
 //
-//   begin_put → Upload | Response        before the body is read (and before 100 Continue is sent)
+//   begin_upload → Upload | Response     before the body is read (and before 100 Continue is sent)
 //   upload->write(piece) …               a response: stop, and answer that
 //   upload->finish()                     the answer: 201 or 200 only when the bytes are durable
+//   upload->park(piece)                  instead of either: the connection broke, the upload may go on later
 //   handle(request)                      everything that has no body
 //
-// Dropping an Upload without finish() leaves nothing behind. "Synced" is said only by Auditor (audit.hpp).
+// Dropping an Upload without finish() or park() leaves nothing behind; what is parked goes with the service. "Synced"
+// is said only by Auditor (audit.hpp).
 #pragma once
 
 #include <array>
@@ -20,6 +22,7 @@
 #include "server/control_log.hpp"
 #include "server/message.hpp"
 #include "server/metrics.hpp"
+#include "server/partial_uploads.hpp"
 #include "server/route.hpp"
 #include "store/held_index.hpp"
 #include "store/store.hpp"
@@ -30,6 +33,8 @@ inline constexpr std::uint64_t kMaxFileBytes = std::uint64_t{1} << 30;  // a lar
 
 // Does answering this take time in proportion to a whole recording (an audit, a listing)?
 bool is_long_job(const Request& request);
+// Does answering this wait for another connection to let go of its upload? Never to be done where uploads are parked.
+bool waits_for_upload(const Request& request);
 
 class Upload;
 
@@ -45,13 +50,17 @@ class Service {
           Metrics& metrics, Log log, Policy policy = {});
 
   Response handle(const Request& request);
-  std::variant<Response, std::unique_ptr<Upload>> begin_put(const Request& request);
+  // PUT of a whole file, PATCH of the rest of one. `interrupt` breaks the connection that the upload is fed by.
+  std::variant<Response, std::unique_ptr<Upload>> begin_upload(const Request& request,
+                                                               PartialUploads::Interrupt interrupt);
 
  private:
   friend class Upload;
 
   Response refuse_method(const Route& route) const;
   std::optional<Response> refuse_bearer(const Request& request, const Route& route);
+  std::optional<Response> upload_offset(const FileRoute& route, const Request& request);
+  std::optional<Response> resume(const Request& request, Upload& upload);
   Response read_file(const FileRoute& route, const Request& request);
   Response list(const ListingRoute& route);
   Response key(const KeyRoute& route) const;
@@ -69,29 +78,37 @@ class Service {
   Log log_;
   Policy policy_;
   Auditor auditor_;
+  PartialUploads partial_;
   std::array<std::mutex, 64> manifest_mutexes_;  // by path: replacing a manifest is read, compare, swap
 };
 
-// One PUT between its header and its answer.
+// One PUT or PATCH between its header and its answer.
 class Upload {
  public:
+  ~Upload() { service_.partial_.end(key_, this); }
   std::optional<Response> write(ByteView bytes);
   Response finish();
+  // `rest` came before the connection broke. What cannot be made durable is dropped.
+  void park(ByteView rest);
+  Upload(const Upload&) = delete;  // known by its address
+  Upload& operator=(const Upload&) = delete;
 
  private:
   friend class Service;
-  Upload(Service& service, FileRoute route, std::string recording_id, std::string sha256,
-         std::unique_ptr<store::Staged> staged)
+  Upload(Service& service, FileRoute route, std::string recording_id, std::string sha256)
       : service_(service),
         route_(std::move(route)),
         recording_id_(std::move(recording_id)),
         sha256_(std::move(sha256)),
-        staged_(std::move(staged)) {}
+        key_(route_.path.text(), route_.name, recording_id_, sha256_) {}
+  Response store();
 
   Service& service_;
   FileRoute route_;
   std::string recording_id_;
   std::string sha256_;  // what the client says
+  PartialUploads::Key key_;
+  bool is_rest_ = false;  // PATCH
   std::unique_ptr<store::Staged> staged_;
 };
 

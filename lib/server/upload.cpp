@@ -1,3 +1,4 @@
+#include <charconv>
 #include <functional>
 
 #include "digest/sha256.hpp"
@@ -42,6 +43,15 @@ std::variant<std::string, Response> stated_digest(const RequestHeaders& headers)
   return *found;
 }
 
+// A structured field item that is a non-negative integer (RFC 9651 3.3.1).
+std::optional<std::uint64_t> parse_offset(const std::optional<std::string>& field) {
+  std::uint64_t value = 0;
+  if (!field || field->empty() || field->size() > 15) return std::nullopt;
+  const auto [end, ec] = std::from_chars(field->data(), field->data() + field->size(), value);
+  if (ec != std::errc{} || end != field->data() + field->size()) return std::nullopt;
+  return value;
+}
+
 bool starts_with(ByteView bytes, ByteView prefix) { return as_text(bytes).starts_with(as_text(prefix)); }
 
 }  // namespace
@@ -50,7 +60,48 @@ std::mutex& Service::manifest_lock(const wire::RecordingPath& path) {
   return manifest_mutexes_[std::hash<std::string>{}(path.text()) % manifest_mutexes_.size()];
 }
 
-std::variant<Response, std::unique_ptr<Upload>> Service::begin_put(const Request& request) {
+// HEAD: how far the upload of these very bytes got ("Offset Retrieval", section 4.3 of the draft).
+std::optional<Response> Service::upload_offset(const FileRoute& route, const Request& request) {
+  if (!waits_for_upload(request)) return std::nullopt;
+  const auto stated = stated_digest(request.headers);
+  const auto* sha256 = std::get_if<std::string>(&stated);
+  if (sha256 == nullptr) return std::nullopt;
+  const auto offset = partial_.offset({route.path.text(), route.name, *request.headers.recording, *sha256});
+  if (!offset) return std::nullopt;
+  Response response;
+  response.status = 204;
+  response.headers = {{wire::kUploadOffsetHeader, std::to_string(*offset)},
+                      {wire::kUploadCompleteHeader, "?0"},
+                      {wire::kUploadLimitHeader, "max-size=" + std::to_string(kMaxFileBytes)},
+                      {"Cache-Control", "no-store"}};
+  return response;
+}
+
+// PATCH: the upload goes on from where it was parked ("Upload Append", section 4.4). A refusal, or nothing.
+std::optional<Response> Service::resume(const Request& request, Upload& upload) {
+  const RequestHeaders& headers = request.headers;
+  if (headers.content_type != wire::kPartialUploadType) {
+    return problem(415, "partial-upload-type", "this is not the rest of an upload",
+                   std::string("the content type must be ") + wire::kPartialUploadType);
+  }
+  const auto offset = parse_offset(headers.upload_offset);
+  if (!offset || headers.upload_complete != "?1") {
+    return problem(400, "partial-upload", "this is not the rest of an upload",
+                   "Upload-Offset with a number and Upload-Complete: ?1 are required");
+  }
+  upload.is_rest_ = true;
+  upload.staged_ = partial_.take(upload.key_, *offset);
+  if (upload.staged_) return std::nullopt;
+  Response refused = problem(409, "mismatching-upload-offset", "the upload is not at this offset",
+                             "HEAD with the same digest says where it is, if anything of it is left");
+  refused.headers.emplace_back(wire::kUploadOffsetHeader,
+                               std::to_string(partial_.parked_bytes(upload.key_).value_or(0)));
+  refused.headers.emplace_back(wire::kUploadCompleteHeader, "?0");
+  return refused;
+}
+
+std::variant<Response, std::unique_ptr<Upload>> Service::begin_upload(const Request& request,
+                                                                      PartialUploads::Interrupt interrupt) {
   const Route route = parse_route(request.target);
   const auto* file = std::get_if<FileRoute>(&route);
   if (file == nullptr) return handle(request);  // says what is wrong with it
@@ -76,10 +127,25 @@ std::variant<Response, std::unique_ptr<Upload>> Service::begin_put(const Request
   const auto bound = store::binding(store_, file->path);
   if (!bound) return failed(bound.error(), doing);
   if (*bound && **bound != *headers.recording) return taken();
-  auto staged = store_.stage(file->path, file->name);
-  if (!staged) return failed(staged.error(), doing);
-  return std::unique_ptr<Upload>(
-      new Upload(*this, *file, *headers.recording, std::get<std::string>(std::move(stated)), std::move(*staged)));
+  std::unique_ptr<Upload> upload(
+      new Upload(*this, *file, *headers.recording, std::get<std::string>(std::move(stated))));
+  if (request.method == "PATCH") {
+    if (auto refused = resume(request, *upload)) return std::move(*refused);
+  } else {
+    auto staged = store_.stage(file->path, file->name);
+    if (!staged) return failed(staged.error(), doing);
+    upload->staged_ = std::move(*staged);
+  }
+  partial_.begin(upload->key_, upload.get(), std::move(interrupt));
+  return upload;
+}
+
+void Upload::park(ByteView rest) {
+  if (!staged_) return;
+  // The offset is announced from the stage's size, so the flush comes before anybody can see it.
+  if (write(rest) || !staged_->sync() || staged_->size_bytes() == 0) return staged_.reset();
+  ++service_.metrics_.uploads_parked;
+  service_.partial_.park(key_, this, std::move(staged_));
 }
 
 std::optional<Response> Upload::write(ByteView bytes) {
@@ -94,6 +160,13 @@ std::optional<Response> Upload::write(ByteView bytes) {
 }
 
 Response Upload::finish() {
+  Response response = store();
+  // Whatever it says, it is about the whole file (section 4.4).
+  if (is_rest_) response.headers.emplace_back(wire::kUploadCompleteHeader, "?1");
+  return response;
+}
+
+Response Upload::store() {
   if (staged_->sha256() != sha256_) {
     staged_.reset();
     return problem(400, "digest-mismatch", "the body is not what its digest says", "nothing was stored");

@@ -20,6 +20,7 @@ class FileStore::FileStaged final : public Staged {
   ~FileStaged() override;
 
   Status write(ByteView bytes) override;
+  Status sync() override { return file_->sync_data(); }
   std::uint64_t size_bytes() const override { return written_; }
   std::string sha256() const override { return hash_.hex(); }
   Result<ByteBuffer> read_back(std::uint64_t limit_bytes) override;

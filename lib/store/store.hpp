@@ -67,6 +67,9 @@ class Staged {
  public:
   virtual ~Staged() = default;  // not published: removed as far as possible
   virtual Status write(ByteView bytes) = 0;
+  // Makes what was written so far durable, so that it can be counted on when more comes. After an error the stage is
+  // used up.
+  virtual Status sync() = 0;
   virtual std::uint64_t size_bytes() const = 0;  // written so far
   virtual std::string sha256() const = 0;        // of everything written so far, hexadecimal
   // Reads back what was written, from the start: for a manifest, which is looked into before it is published.

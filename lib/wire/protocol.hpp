@@ -16,7 +16,12 @@ namespace mc::wire {
 inline constexpr char kRecordingHeader[] = "Maycast-Recording";   // the recording id, on every PUT
 inline constexpr char kReprDigestHeader[] = "Repr-Digest";        // RFC 9530
 inline constexpr char kContentDigestHeader[] = "Content-Digest";  // RFC 9530
-inline constexpr char kKeyHeader[] = "Maycast-Key";               // with GET /v1/key: the key's fingerprint
+// Resumable uploads, draft-ietf-httpbis-resumable-upload-10, section 4.
+inline constexpr char kUploadOffsetHeader[] = "Upload-Offset";      // bytes that are there, or where the body begins
+inline constexpr char kUploadCompleteHeader[] = "Upload-Complete";  // ?1: this is the rest, ?0: more is wanted
+inline constexpr char kUploadLimitHeader[] = "Upload-Limit";
+inline constexpr char kPartialUploadType[] = "application/partial-upload";
+inline constexpr char kKeyHeader[] = "Maycast-Key";  // with GET /v1/key: the key's fingerprint
 
 // "/v1/recordings/SESSION/TAKE/GUEST/" + name, each component percent-encoded.
 std::string file_target(const RecordingPath& path, std::string_view name);

@@ -14,9 +14,12 @@ ask() {
   STATUS=$(curl -sS -D head -o answer -w '%{http_code}' "$@" "$SERVER_URL$target")
 }
 
-# put NAME TARGET TOKEN
+# put NAME TARGET TOKEN [curl options]
 put() {
-  ask "$2" -T "$SPOOL/$1" -H "Repr-Digest: $(digest_of "$SPOOL/$1")" -H "Maycast-Recording: $ID" -H "Authorization: Bearer $3"
+  local name=$1 target=$2 token=$3
+  shift 3
+  ask "$target" -T "$SPOOL/$name" -H "Repr-Digest: $(digest_of "$SPOOL/$name")" -H "Maycast-Recording: $ID" \
+    -H "Authorization: Bearer $token" "$@"
 }
 
 mint() { mc-serve token --secret-file secret "$@"; }
@@ -55,6 +58,8 @@ setup() {
     [ "$STATUS" = 401 ]
     grep -qi '^www-authenticate: Bearer ' head
     grep -qi '^content-type: application/problem+json' head
+    put chunk_000001.m4s "$RECORDING/chunk_000001.m4s" "$token" -X PATCH
+    [ "$STATUS" = 401 ]
   done
   for target in /metrics "$RECORDING/"; do
     ask "$target"

@@ -65,7 +65,7 @@ class ServiceTest : public ::testing::Test {
     return r;
   }
   Response send(const Request& r, std::string_view body) {
-    auto begun = service_->begin_put(r);
+    auto begun = service_->begin_upload(r, [] {});
     if (auto* refused = std::get_if<Response>(&begun)) return std::move(*refused);
     const auto& upload = std::get<std::unique_ptr<Upload>>(begun);
     for (; !body.empty(); body.remove_prefix(std::min<std::size_t>(body.size(), 7))) {

@@ -58,7 +58,7 @@ TEST(Route, EverythingElseIsUnknown) {
 
 TEST(Route, ReceiptsAreNotWritten) {
   EXPECT_EQ(allowed_methods(parse_route("/v1/recordings/s/001/alice/receipt-0011223344556677")), "GET, HEAD");
-  EXPECT_EQ(allowed_methods(parse_route("/v1/recordings/s/001/alice/manifest")), "GET, HEAD, PUT");
+  EXPECT_EQ(allowed_methods(parse_route("/v1/recordings/s/001/alice/manifest")), "GET, HEAD, PUT, PATCH");
   EXPECT_EQ(allowed_methods(parse_route("/nowhere")), "");
 }
 

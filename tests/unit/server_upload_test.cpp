@@ -102,7 +102,7 @@ TEST_F(Uploads, OfTwoFirstUploadsOfTwoRecordingsOneWins) {
   const auto begin = [&](const TestRecording& recording) {
     Request r = request("PUT", recording, kChunk);
     r.headers.repr_digest = digest_header("media");
-    return std::get<std::unique_ptr<Upload>>(service_->begin_put(r));
+    return std::get<std::unique_ptr<Upload>>(service_->begin_upload(r, [] {}));
   };
   const auto a = begin(first);
   const auto b = begin(second);
@@ -124,7 +124,7 @@ TEST_F(Uploads, GivenUpMidwayLeavesNothing) {
   Request r = request("PUT", recording, kChunk);
   r.headers.repr_digest = digest_header("media");
   {
-    auto begun = service_->begin_put(r);
+    auto begun = service_->begin_upload(r, [] {});
     const auto upload = std::get<std::unique_ptr<Upload>>(std::move(begun));
     (void)upload->write(as_bytes("me"));
   }
