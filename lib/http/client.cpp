@@ -104,8 +104,9 @@ std::size_t on_read(char* into, std::size_t size, std::size_t count, void* user)
   if (const auto* memory = std::get_if<ByteView>(&transfer.request.body)) {
     std::memcpy(into, memory->data() + transfer.body_offset, wanted);
   } else {
-    auto* file = std::get<FileBody>(transfer.request.body).file;
-    const auto n = file->read_at(transfer.body_offset, {reinterpret_cast<std::uint8_t*>(into), wanted});
+    const auto& body = std::get<FileBody>(transfer.request.body);
+    const auto n =
+        body.file->read_at(body.offset_bytes + transfer.body_offset, {reinterpret_cast<std::uint8_t*>(into), wanted});
     if (!n || *n != wanted) {
       transfer.failed = n ? Error{ErrorKind::damaged, "the file became shorter while it was sent", 0, {}} : n.error();
       return CURL_READFUNC_ABORT;
@@ -201,8 +202,9 @@ struct Client::Handle {
     if (!options.ca_file.empty()) set(CURLOPT_CAINFO, options.ca_file.c_str());
     if (request.method == "HEAD") {
       set(CURLOPT_NOBODY, 1L);
-    } else if (request.method == "PUT") {
+    } else if (request.method == "PUT" || request.method == "PATCH") {
       set(CURLOPT_UPLOAD, 1L);
+      set(CURLOPT_CUSTOMREQUEST, request.method.c_str());
       set(CURLOPT_UPLOAD_BUFFERSIZE, kUploadBufferBytes);
       set(CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(transfer.body_size()));
       set(CURLOPT_READFUNCTION, on_read);

@@ -48,11 +48,12 @@ struct ClientOptions {
 struct FileBody {
   sys::File* file = nullptr;  // borrowed for the time of the call
   std::uint64_t size_bytes = 0;
+  std::uint64_t offset_bytes = 0;  // of the first of them in the file
 };
 using Body = std::variant<std::monostate, ByteView, FileBody>;  // nothing, memory (borrowed), a file
 
 struct Request {
-  std::string method = "GET";  // GET, HEAD, PUT
+  std::string method = "GET";  // GET, HEAD, PUT, PATCH
   std::string url = {};
   Headers headers = {};
   Body body = {};

@@ -1,5 +1,7 @@
 #include "upload/file_table.hpp"
 
+#include <utility>
+
 namespace mc::upload {
 
 void FileTable::grow_to(std::size_t count) {
@@ -20,6 +22,16 @@ void FileTable::put_back(std::size_t index) {
   if (files_[index].state != FileState::sending) return;
   files_[index].state = FileState::pending;
   pending_.push_back(index);
+}
+
+bool FileTable::put_back_broken(std::size_t index, std::uint64_t held_bytes) {
+  Entry& file = files_[index];
+  const bool got_further = !std::exchange(file.was_broken, true) || held_bytes > file.held_bytes;
+  file.held_bytes = held_bytes;
+  if (file.state != FileState::sending) return got_further;
+  file.state = FileState::pending;
+  pending_.insert(got_further ? pending_.begin() : pending_.end(), index);
+  return got_further;
 }
 
 void FileTable::forget() {

@@ -30,6 +30,11 @@ class FileTable {
   bool has_pending() const { return !pending_.empty(); }
   std::size_t take();                // the first pending one, now sending
   void put_back(std::size_t index);  // sending → pending, at the end
+  // The same for one whose transfer broke off when `held_bytes` of it were there already (0: unknown). Returns whether
+  // the try before this one got it any further: then it goes to the front, for the server does not keep many parts for
+  // long; otherwise to the end, so that no file is in all others' way.
+  bool put_back_broken(std::size_t index, std::uint64_t held_bytes);
+  bool was_broken(std::size_t index) const { return files_[index].was_broken; }
   void set(std::size_t index, FileState state) { files_[index].state = state; }
   int count_mismatch(std::size_t index) { return ++files_[index].mismatches; }
 
@@ -53,6 +58,8 @@ class FileTable {
   struct Entry {
     FileState state = FileState::pending;
     int mismatches = 0;
+    bool was_broken = false;
+    std::uint64_t held_bytes = 0;
   };
   std::vector<Entry> files_;
   std::deque<std::size_t> pending_;

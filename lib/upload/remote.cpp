@@ -1,5 +1,7 @@
 #include "upload/remote.hpp"
 
+#include <algorithm>
+#include <charconv>
 #include <optional>
 
 #include "digest/sha256.hpp"
@@ -26,7 +28,10 @@ Reply judge(Result<http::Response> answer, const std::string& what) {
   if (!answer) {
     reply.error = std::move(answer).error();
     switch (reply.error.kind) {
-      case ErrorKind::unavailable: reply.verdict = Verdict::try_again; break;
+      case ErrorKind::unavailable:
+        reply.verdict = Verdict::try_again;
+        reply.broke_off = true;
+        break;
       case ErrorKind::protocol: reply.verdict = Verdict::garbled; break;
       case ErrorKind::damaged:
       case ErrorKind::io: reply.verdict = Verdict::unusable; break;
@@ -71,19 +76,84 @@ std::string url_of(const Remote& remote, const std::string& name) {
   return remote.base_url + wire::file_target(remote.path, name);
 }
 
+// How much of what `request` sends is there already.
+struct HeldPart {
+  std::uint64_t bytes = 0;  // also 0 when nobody knows
+  bool is_whole = false;    // published: the answer to an earlier try was lost
+};
+
+Result<HeldPart> held_part(http::Client& client, const http::Request& request, std::uint64_t size_bytes) {
+  http::Request question;
+  question.method = "HEAD";
+  question.url = request.url;
+  question.headers = request.headers;
+  MC_TRY_ASSIGN(const http::Response answer, client.perform(question));
+  const auto digest = std::ranges::find(request.headers, wire::kReprDigestHeader, &http::Headers::value_type::first);
+  if (answer.status == 200 && digest != request.headers.end() && answer.header("repr-digest") == digest->second) {
+    return HeldPart{size_bytes, true};
+  }
+  const std::string_view text = answer.header("upload-offset");
+  std::uint64_t offset = 0;
+  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), offset);
+  const bool is_number = !text.empty() && ec == std::errc{} && end == text.data() + text.size();
+  return HeldPart{answer.status == 204 && is_number && offset <= size_bytes ? offset : 0, false};
+}
+
+http::Request rest_of(const http::Request& whole, std::uint64_t offset) {
+  http::Request rest = whole;
+  rest.method = "PATCH";
+  std::erase_if(rest.headers, [](const auto& header) { return header.first == "Content-Type"; });
+  rest.headers.emplace_back("Content-Type", wire::kPartialUploadType);
+  rest.headers.emplace_back(wire::kUploadOffsetHeader, std::to_string(offset));
+  rest.headers.emplace_back(wire::kUploadCompleteHeader, "?1");
+  if (auto* file = std::get_if<http::FileBody>(&rest.body)) {
+    file->offset_bytes += offset;
+    file->size_bytes -= offset;
+  } else if (auto* memory = std::get_if<ByteView>(&rest.body)) {
+    *memory = memory->subspan(static_cast<std::size_t>(offset));
+  }
+  return rest;
+}
+
+enum class WhenHeld : std::uint8_t {
+  done,
+  send_again,  // what counts is the answer
+};
+
+// PUT, or after an earlier try that broke off: what is left of it.
+Reply put(http::Client& client, const http::Request& whole, std::uint64_t size_bytes, const std::string& what,
+          Resume resume, WhenHeld when_held) {
+  std::uint64_t held_bytes = 0;
+  // Twice: between question and answer the server may have lost what it had.
+  for (int tries = 0; resume == Resume::ask_first && tries < 2; ++tries) {
+    auto held = held_part(client, whole, size_bytes);
+    if (!held) return judge(fail(std::move(held).error()), what);
+    if (held->is_whole && when_held == WhenHeld::done) return Reply{};
+    if (held->is_whole || held->bytes == 0) break;
+    held_bytes = held->bytes;
+    auto answer = client.perform(rest_of(whole, held_bytes));
+    const auto problem = answer ? http::problem_of(*answer) : std::nullopt;
+    if (problem && problem->type == "mismatching-upload-offset") continue;
+    Reply reply = judge(std::move(answer), what);
+    reply.held_bytes = held_bytes;
+    return reply;
+  }
+  return judge(client.perform(whole), what);
+}
+
 }  // namespace
 
 Reply put_file(http::Client& client, const Remote& remote, const std::string& name, const std::string& sha256,
-               sys::File& file, std::uint64_t size_bytes) {
+               sys::File& file, std::uint64_t size_bytes, Resume resume) {
   http::Request request;
   request.method = "PUT";
   request.url = url_of(remote, name);
   request.headers = put_headers(remote, digest::from_hex(sha256).value_or(ByteBuffer{}));
   request.body = http::FileBody{&file, size_bytes};
-  return judge(client.perform(request), "upload '" + name + "'");
+  return put(client, request, size_bytes, "upload '" + name + "'", resume, WhenHeld::done);
 }
 
-Reply put_manifest(http::Client& client, const Remote& remote, ByteView bytes) {
+Reply put_manifest(http::Client& client, const Remote& remote, ByteView bytes, Resume resume) {
   http::Request request;
   request.method = "PUT";
   request.url = url_of(remote, wire::kManifestName);
@@ -91,7 +161,7 @@ Reply put_manifest(http::Client& client, const Remote& remote, ByteView bytes) {
   request.body = bytes;
   request.stall_timeout_s = kAuditStallSeconds;
   request.body_limit_bytes = kMaxListingBytes;
-  return judge(client.perform(request), "upload the manifest");
+  return put(client, request, bytes.size(), "upload the manifest", resume, WhenHeld::send_again);
 }
 
 Reply get_listing(http::Client& client, const Remote& remote) {

@@ -1,5 +1,5 @@
 // A recording on a server, as requests: what is held there, one file, the manifest and its audit, the key
-// (mc-protocol(7)). Each call is one request and one answer; whether to try again is the caller's business.
+// (mc-protocol(7)). Each call has one outcome; whether to try again is the caller's business.
 #pragma once
 
 #include <cstdint>
@@ -36,13 +36,19 @@ struct Reply {
   Verdict verdict = Verdict::accepted;
   Error error;                       // of every verdict but accepted
   std::uint32_t retry_after_ms = 0;  // as the server asked
+  bool broke_off = false;            // try_again: there was no answer, and some of it may have arrived
+  std::uint64_t held_bytes = 0;      // of it, that the server had when it was asked (Resume::ask_first); 0: unknown
   std::string body;
 };
 
+// A try that broke off leaves a part of the file at the server, which keeps it for a while: it is asked how much that
+// is, and gets the rest. That it has nothing, or knows nothing of such things, is no error: then it gets the whole.
+enum class Resume : std::uint8_t { no, ask_first };
+
 Reply put_file(http::Client& client, const Remote& remote, const std::string& name, const std::string& sha256,
-               sys::File& file, std::uint64_t size_bytes);
+               sys::File& file, std::uint64_t size_bytes, Resume resume);
 // The body is the audit's answer (wire::parse_audit_answer).
-Reply put_manifest(http::Client& client, const Remote& remote, ByteView bytes);
+Reply put_manifest(http::Client& client, const Remote& remote, ByteView bytes, Resume resume);
 // The body is a line for each held file (parse_listing); nothing held at all is an empty body.
 Reply get_listing(http::Client& client, const Remote& remote);
 Result<std::vector<wire::HeldFile>> parse_listing(std::string_view lines);

@@ -36,6 +36,9 @@ class RetryGate {
     return wait_ms;
   }
 
+  // A link that breaks all the time carries something each time: no reason to wait longer and longer.
+  void got_further() { backoff_.reset(); }
+
   // Whether this ends an outage.
   bool succeeded() {
     const bool was_down = down_;

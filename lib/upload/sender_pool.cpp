@@ -94,7 +94,7 @@ Reply SenderPool::run(http::Client& client, const Job& job) {
   switch (job.task) {
     case Task::list: return get_listing(client, job.remote);
     case Task::file: return send_file(client, job);
-    case Task::manifest: return put_manifest(client, job.remote, *job.manifest);
+    case Task::manifest: return put_manifest(client, job.remote, *job.manifest, job.resume);
     case Task::key: return get_key(client, job.remote.base_url);
   }
   return {};
@@ -110,7 +110,7 @@ Reply SenderPool::send_file(http::Client& client, const Job& job) {
   }
   const auto file = fs_.open_read(job.path);
   if (!file) return unusable(file.error());
-  return put_file(client, job.remote, job.name, job.sha256, **file, job.bytes);
+  return put_file(client, job.remote, job.name, job.sha256, **file, job.bytes, job.resume);
 }
 
 }  // namespace mc::upload

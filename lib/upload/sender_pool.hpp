@@ -32,7 +32,8 @@ enum class Task : std::uint8_t { list, file, manifest, key };
 struct Job {
   Task task = Task::file;
   Remote remote;
-  std::uint32_t epoch = 0;  // the caller's; comes back in Done
+  Resume resume = Resume::no;  // of a file, the manifest
+  std::uint32_t epoch = 0;     // the caller's; comes back in Done
   // Task::file: read from `path`, hashed again before it is sent.
   std::size_t index = 0;  // the caller's; comes back in Done
   std::string name;

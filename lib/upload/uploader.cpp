@@ -188,6 +188,7 @@ class Uploader {
       job.path = sys::join_path(directory_, file.name);
       job.sha256 = file.sha256;
       job.bytes = file.bytes();
+      if (files_.was_broken(index)) job.resume = Resume::ask_first;
       submit(std::move(job));
     }
     if (!all_settled()) return std::nullopt;
@@ -218,7 +219,10 @@ class Uploader {
   void submit_alone(Task task) {
     if (in_flight_ > 0 || !gate_is_open()) return;
     Job job = make_job(task);
-    if (task == Task::manifest) job.manifest = std::make_shared<const ByteBuffer>(loaded_.bytes);
+    if (task == Task::manifest) {
+      job.manifest = std::make_shared<const ByteBuffer>(loaded_.bytes);
+      if (manifest_was_broken_) job.resume = Resume::ask_first;
+    }
     submit(std::move(job));
   }
 
@@ -229,7 +233,11 @@ class Uploader {
     const Reply& reply = done.reply;
     const bool about_another_path = done.job.remote.path != remote_.path;
     if (reply.verdict == Verdict::try_again || reply.verdict == Verdict::garbled) {
-      put_back(done.job);
+      if (about_another_path || !reply.broke_off) {
+        put_back(done.job);
+      } else if (put_back_broken(done)) {
+        gate_.got_further();
+      }
       return about_another_path ? Status{} : note_failure(done);
     }
     if (about_another_path) {
@@ -249,6 +257,14 @@ class Uploader {
 
   void put_back(const Job& job) {
     if (job.task == Task::file) files_.put_back(job.index);
+  }
+
+  // Whether the try before this one got it any further.
+  bool put_back_broken(const Done& done) {
+    if (done.job.task == Task::file) return files_.put_back_broken(done.job.index, done.reply.held_bytes);
+    if (done.job.task != Task::manifest) return false;
+    manifest_was_broken_ = true;
+    return std::exchange(manifest_held_bytes_, done.reply.held_bytes) < done.reply.held_bytes;
   }
 
   Status note_failure(const Done& done) {
@@ -498,6 +514,8 @@ class Uploader {
   int fruitless_audits_ = 0;
   std::size_t last_faults_ = 0;
   int manifest_mismatches_ = 0;
+  bool manifest_was_broken_ = false;
+  std::uint64_t manifest_held_bytes_ = 0;
   std::string receipt_;
 
   RetryGate gate_;

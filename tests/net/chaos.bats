@@ -57,6 +57,28 @@ through() {
 @test "a flipped bit in an answer" { through twist --fault twist:10; [ "$(counted did-twist)" -gt 2 ]; }
 @test "all connections are reset every 100 ms" { through cut-every --rate 400000 --cut-every 100; [ "$(counted cut-all)" -gt 5 ]; }
 
+# big_recording DIR: one chunk of about 1 MB.
+big_recording() {
+  ffmpeg -nostdin -v error -f lavfi -i "testsrc2=size=640x360:rate=10,noise=alls=60:allf=t" -t 1 -c:v libx264 -preset ultrafast -g 10 \
+    -bf 0 -qp 30 -movflags frag_keyframe+empty_moov+default_base_moof -f mp4 - | mc-spool --quiet write "$1"
+}
+
+@test "a link that is cut every 2 s and carries 100 kB/s: a chunk of 1 MB gets through" {
+  big_recording spool/$ROOM
+  size=$(stat -c %s spool/$ROOM/chunk_000001.m4s)
+  [ "$size" -gt 900000 ]
+  start_server store
+  start_proxy --rate 100000 --cut-every 2000
+  mc-push --deadline 60 spool/$ROOM "$PROXY_URL" 2>push.log
+  stop_proxy
+  expect_synced spool store $ROOM
+  [ "$(counted cut-all)" -ge 4 ]
+  [ "$(counted status-204)" -ge 3 ] # it was asked how far it had got
+  echo "1 MB through 100 kB/s, cut every 2 s: sent again $(sent_again spool/$ROOM); $(cat proxy.counts)" >&3
+  # At most what lay in the proxy at each cut comes again.
+  [ $(($(counted body-bytes-up) - size)) -lt $((60000 * $(counted cut-all))) ]
+}
+
 @test "mixed at random" {
   for seed in $(seq 1 "${MC_CHAOS_SEEDS:-20}"); do
     through "seed $seed" --seed "$seed" --cut-every 150:50 --delay 1 --fault refuse:3 --fault cut-up:5 --fault cut-down:5 --fault drop:5 \

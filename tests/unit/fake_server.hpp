@@ -13,6 +13,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -47,6 +48,11 @@ class FakeServer {
 
   std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
   int connections() const { return connections_; }
+
+  // Asked when a head has come: nothing, or that the connection breaks after so many bytes of the body, which `broke`
+  // then gets. Under the same lock as the handler.
+  std::function<std::optional<std::size_t>(const FakeRequest&)> breaks;
+  std::function<void(const FakeRequest&)> broke;
 
   // Down: every connection is cut and new ones are refused. Up again on the same port.
   void stop() {
@@ -127,8 +133,19 @@ class FakeServer {
     std::size_t length = 0;
     const std::string& text = request.headers["content-length"];
     std::from_chars(text.data(), text.data() + text.size(), length);
-    while (buffer.size() < length) {
+    std::size_t wanted = length;
+    if (breaks) {
+      const std::lock_guard lock(handler_mutex_);
+      wanted = std::min(length, breaks(request).value_or(length));
+    }
+    while (buffer.size() < wanted) {
       if (!more(fd, buffer)) return false;
+    }
+    if (wanted < length) {
+      const std::lock_guard lock(handler_mutex_);
+      request.body = buffer.substr(0, wanted);
+      broke(request);
+      return false;
     }
     request.body = buffer.substr(0, length);
     buffer.erase(0, length);

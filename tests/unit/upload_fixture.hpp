@@ -2,6 +2,8 @@
 // not media: upload looks at hashes only.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -75,7 +77,13 @@ class SmallRecording {
 class MemoryServer {
  public:
   MemoryServer()
-      : key_(std::move(*digest::PrivateKey::generate())), server_([this](const FakeRequest& r) { return serve(r); }) {}
+      : key_(std::move(*digest::PrivateKey::generate())), server_([this](const FakeRequest& r) { return serve(r); }) {
+    server_.breaks = [this](const FakeRequest& request) -> std::optional<std::size_t> {
+      if (breaks_after_bytes == 0 || (request.method != "PUT" && request.method != "PATCH")) return std::nullopt;
+      return breaks_after_bytes;
+    };
+    server_.broke = [this](const FakeRequest& request) { park(request); };
+  }
 
   std::string url() const { return server_.url(); }
   FakeServer& http() { return server_; }
@@ -89,6 +97,12 @@ class MemoryServer {
   std::vector<std::string> puts;             // names, in the order of arrival
   int audits = 0;
   bool gives_receipts = true;
+  // The connection breaks in the middle of each longer body; what came so far is kept, of so many files at most.
+  std::atomic<std::size_t> breaks_after_bytes = 0;
+  std::size_t most_parts = 256;
+  int breaks = 0;
+  std::uint64_t body_bytes = 0;  // of all PUTs and PATCHes
+  std::uint64_t lost_bytes = 0;  // of them, that were thrown away
 
   static FakeAnswer problem(int status, const std::string& type, const std::string& title) {
     return {.status = status,
@@ -112,16 +126,60 @@ class MemoryServer {
               .more_headers = {"Repr-Digest: " +
                                wire::format_digest(digest::to_base64(digest::sha256(as_bytes(held[path][name]))))}};
     }
-    if (request.method != "PUT") return {.status = 404};
+    const auto part = std::ranges::find(parts_, part_of(request), &Part::first);
+    if (request.method == "HEAD" && part != parts_.end()) {
+      return {.status = 204,
+              .more_headers = {"Upload-Offset: " + std::to_string(part->second.size()), "Upload-Complete: ?0"}};
+    }
+    if (request.method != "PUT" && request.method != "PATCH") return {.status = 404};
+    body_bytes += request.body.size();
+    std::string body = request.body;
+    if (request.method == "PATCH") {
+      if (part == parts_.end() || request.headers.at("upload-offset") != std::to_string(part->second.size())) {
+        return problem(409, "mismatching-upload-offset", "the upload is not at this offset");
+      }
+      body.insert(0, part->second);
+    }
+    if (part != parts_.end()) parts_.erase(part);
+    return put(request, path, name, body);
+  }
+
+  FakeAnswer put(const FakeRequest& request, const std::string& path, const std::string& name,
+                 const std::string& body) {
     const std::string id = request.headers.at("maycast-recording");
     const auto& owner = bound.emplace(path, id).first->second;
     if (owner != id) return problem(409, "recording-taken", "another recording has this path");
-    const std::string digest = wire::format_digest(digest::to_base64(digest::sha256(as_bytes(request.body))));
+    const std::string digest = wire::format_digest(digest::to_base64(digest::sha256(as_bytes(body))));
     if (request.headers.at("repr-digest") != digest) return problem(400, "digest-mismatch", "not what the digest says");
     puts.push_back(name);
-    held[path][name] = request.body;
-    if (name == wire::kManifestName) return audit(path, request.body);
+    held[path][name] = body;
+    if (name == wire::kManifestName) return audit(path, body);
     return {.status = 201};
+  }
+
+  using Part = std::pair<std::string, std::string>;  // target and digest, bytes
+  static std::string part_of(const FakeRequest& request) {
+    const auto digest = request.headers.find("repr-digest");
+    return request.target + " " + (digest == request.headers.end() ? std::string() : digest->second);
+  }
+  void park(const FakeRequest& request) {
+    ++breaks;
+    body_bytes += request.body.size();
+    const std::string key = part_of(request);
+    std::string bytes = request.body;
+    if (const auto part = std::ranges::find(parts_, key, &Part::first); part != parts_.end()) {
+      if (request.method == "PATCH" && request.headers.at("upload-offset") == std::to_string(part->second.size())) {
+        bytes.insert(0, part->second);
+      } else {
+        lost_bytes += part->second.size();
+      }
+      parts_.erase(part);
+    }
+    parts_.emplace_back(key, bytes);
+    if (parts_.size() > most_parts) {
+      lost_bytes += parts_.front().second.size();
+      parts_.erase(parts_.begin());
+    }
   }
 
   FakeAnswer list(const std::string& path) {
@@ -166,7 +224,8 @@ class MemoryServer {
   }
 
   digest::PrivateKey key_;
-  FakeServer server_;  // last: it calls into the rest
+  std::vector<Part> parts_;  // the oldest first
+  FakeServer server_;        // last: it calls into the rest
 };
 
 // Writes down what it is told, and calls a hook.

@@ -218,6 +218,7 @@ TEST_F(Upload, AnswerLostAfterTheServerActedIsSentAgainWithoutHarm) {
   };
   ASSERT_TRUE(push());
   expect_equal();
+  EXPECT_THAT(server.puts, ElementsAre("manifest")) << "what is held was sent again";
 }
 
 TEST_F(Upload, NackIsAnsweredWithExactlyThoseFiles) {
@@ -399,6 +400,72 @@ TEST_F(Upload, BytesDamagedOnTheWayAreSentAgain) {
     return MemoryServer::problem(400, "digest-mismatch", "not what the digest says");
   };
   ASSERT_TRUE(push());
+  expect_equal();
+}
+
+TEST_F(Upload, ABrokenTransferGoesOnWhereItStopped) {
+  closed_recording(1);
+  server.breaks_after_bytes = 300;
+  ASSERT_TRUE(push());
+  expect_equal();
+  EXPECT_GE(server.breaks, 3);
+  EXPECT_EQ(server.lost_bytes, 0U);
+  EXPECT_EQ(server.body_bytes, test::read_text(recording.path("init_001.mp4")).size() +
+                                   test::read_text(recording.path("chunk_000001.m4s")).size() +
+                                   test::read_text(recording.path("manifest")).size())
+      << "something was sent twice";
+}
+
+// The server keeps some parts only: a file that was begun is finished before the next one is begun.
+TEST_F(Upload, OnALinkThatBreaksAllTheTimeManyFilesGetThroughWithFewPartsAtTheServer) {
+  closed_recording(20);
+  server.breaks_after_bytes = 300;
+  server.most_parts = 4;
+  auto o = options();
+  o.deadline_ns = system_clock().monotonic_ns() + 20'000'000'000;
+  ASSERT_TRUE(push(o));
+  expect_equal();
+  EXPECT_EQ(server.lost_bytes, 0U);
+}
+
+TEST_F(Upload, AFileThatNeverGetsAnyFurtherIsNotInTheWayOfTheOthers) {
+  closed_recording(6);
+  server.hook = [&](const FakeRequest& request) -> std::optional<FakeAnswer> {
+    if (!request.target.ends_with("chunk_000002.m4s") || server.held[kPath].size() == 6) return std::nullopt;
+    return FakeAnswer{.fate = FakeAnswer::Fate::hang_up};
+  };
+  auto o = options();
+  o.deadline_ns = system_clock().monotonic_ns() + 10'000'000'000;
+  ASSERT_TRUE(push(o));
+  expect_equal();
+  EXPECT_EQ(witness.uploads.back(), "chunk_000002.m4s");
+}
+
+TEST_F(Upload, APartThatTheServerLostIsSentAgain) {
+  closed_recording(2);
+  server.breaks_after_bytes = 300;
+  server.most_parts = 0;
+  auto o = options();
+  o.deadline_ns = system_clock().monotonic_ns() + 300'000'000;
+  const auto end = push(o);
+  ASSERT_FALSE(end) << "nothing was kept, and it arrived";
+  EXPECT_EQ(end.error().kind, ErrorKind::unavailable);
+  server.breaks_after_bytes = 0;
+  ASSERT_TRUE(push());
+  expect_equal();
+}
+
+// Between the question and the rest the server was restarted.
+TEST_F(Upload, AnOffsetThatIsNoLongerTrueIsAskedForAgain) {
+  closed_recording(1);
+  server.breaks_after_bytes = 300;
+  int patches = 0;
+  server.hook = [&](const FakeRequest& request) -> std::optional<FakeAnswer> {
+    if (request.method != "PATCH" || ++patches > 1) return std::nullopt;
+    return MemoryServer::problem(409, "mismatching-upload-offset", "the upload is not at this offset");
+  };
+  ASSERT_TRUE(push());
+  EXPECT_GT(patches, 1);
   expect_equal();
 }
 
