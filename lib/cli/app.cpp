@@ -77,6 +77,11 @@ void Invocation::add_notify_fd() {
   app.add_option("--notify-fd", notify_fd_, "write a line to this descriptor when ready")->check(CLI::Range(0, 1023));
 }
 
+void Invocation::add_connection_options(ConnectionOptions& options) {
+  app.add_option("--cacert", options.ca_file, "file with the certificates to trust, instead of the system's");
+  app.add_option("--token-file", options.token_file, "file with the token for the server; it may change at any time");
+}
+
 void Invocation::parse() { app.parse(argc_, argv_); }
 
 bool Invocation::shows_progress() const {

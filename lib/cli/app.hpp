@@ -29,6 +29,12 @@ inline constexpr int kDone = 0;      // all of it done and durable
 inline constexpr int kNegative = 1;  // the honest negative answer: not equal, not synced, damaged
 int exit_code(ErrorKind kind);       // sysexits(3) numbers; 75 is the only one that may be retried blindly
 
+// Of the tools that talk to a server. What they mean is http's affair.
+struct ConnectionOptions {
+  std::string ca_file;
+  std::string token_file;  // empty: the environment may name one (http::find_credential)
+};
+
 enum class ProgressMode : std::uint8_t { automatic, always, never };
 
 class Invocation {
@@ -41,6 +47,7 @@ class Invocation {
   // The common options (--json, --progress, --quiet, --verbose, --version, --help; see mc(7)) are there already.
   // --notify-fd is added by the tools that have something to be ready for: `add_notify_fd()`.
   void add_notify_fd();
+  void add_connection_options(ConnectionOptions& options);
   void parse();
 
   const std::string& tool() const { return tool_; }

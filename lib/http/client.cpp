@@ -11,6 +11,8 @@
 #include <mutex>
 #include <optional>
 
+#include "base/clock.hpp"
+
 namespace mc::http {
 namespace {
 
@@ -85,10 +87,13 @@ std::string curl_words(CURLcode code, const char* buffer) {
 struct Transfer {
   const Request& request;
   CURL* easy;
+  RateLimit* limit = nullptr;
   Response response;
   std::uint64_t body_offset = 0;
   std::optional<Error> failed;  // ours, not libcurl's
+  bool is_paused = false;       // by the limit
 
+  bool has_body() const { return !std::holds_alternative<std::monostate>(request.body); }
   std::uint64_t body_size() const {
     if (const auto* memory = std::get_if<ByteView>(&request.body)) return memory->size();
     if (const auto* file = std::get_if<FileBody>(&request.body)) return file->size_bytes;
@@ -99,8 +104,13 @@ struct Transfer {
 std::size_t on_read(char* into, std::size_t size, std::size_t count, void* user) {
   auto& transfer = *static_cast<Transfer*>(user);
   const std::uint64_t left = transfer.body_size() - transfer.body_offset;
-  const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(left, size * count));
+  auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(left, size * count));
   if (wanted == 0) return 0;
+  if (transfer.limit != nullptr) {
+    wanted = transfer.limit->take(wanted, system_clock().monotonic_ns());
+    transfer.is_paused = wanted == 0;
+    if (transfer.is_paused) return CURL_READFUNC_PAUSE;
+  }
   if (const auto* memory = std::get_if<ByteView>(&transfer.request.body)) {
     std::memcpy(into, memory->data() + transfer.body_offset, wanted);
   } else {
@@ -155,6 +165,11 @@ std::size_t on_header(char* data, std::size_t size, std::size_t count, void* use
   const std::string_view line(data, size * count);
   if (line.starts_with("HTTP/")) {  // a 100 or a redirect came before: its headers are not the answer's
     transfer.response.headers.clear();
+    // "See Other" is to be fetched: what that answers says nothing about the upload (RFC 9110 15.4.4).
+    if (transfer.has_body() && line.find(" 303") == line.find(' ')) {
+      transfer.failed = Error{ErrorKind::protocol, "the server answered an upload with 303", 0, {}};
+      return 0;
+    }
   } else if (const auto colon = line.find(':');
              colon != std::string_view::npos && transfer.response.headers.size() < kMaxHeaders) {
     transfer.response.headers.emplace_back(lower_case(line.substr(0, colon)),
@@ -181,6 +196,7 @@ struct Client::Handle {
     set(CURLOPT_ERRORBUFFER, error_buffer);
     set(CURLOPT_URL, request.url.c_str());
     set(CURLOPT_PROTOCOLS_STR, "http,https");
+    set(CURLOPT_REDIR_PROTOCOLS_STR, request.url.starts_with("https:") ? "https" : "http,https");
     set(CURLOPT_NOSIGNAL, 1L);
     set(CURLOPT_USERAGENT, options.user_agent.c_str());
     set(CURLOPT_HTTPHEADER, headers);
@@ -204,7 +220,7 @@ struct Client::Handle {
       set(CURLOPT_NOBODY, 1L);
     } else if (request.method == "PUT" || request.method == "PATCH") {
       set(CURLOPT_UPLOAD, 1L);
-      set(CURLOPT_CUSTOMREQUEST, request.method.c_str());
+      if (request.method != "PUT") set(CURLOPT_CUSTOMREQUEST, request.method.c_str());
       set(CURLOPT_UPLOAD_BUFFERSIZE, kUploadBufferBytes);
       set(CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(transfer.body_size()));
       set(CURLOPT_READFUNCTION, on_read);
@@ -218,7 +234,7 @@ struct Client::Handle {
   }
 
   // Until the transfer has ended; nothing: stopped.
-  std::optional<CURLcode> drive() const {
+  std::optional<CURLcode> drive(Transfer& transfer) const {
     for (;;) {
       int running = 0;
       if (curl_multi_perform(multi.get(), &running) != CURLM_OK) return CURLE_FAILED_INIT;
@@ -226,12 +242,13 @@ struct Client::Handle {
       while (const CURLMsg* message = curl_multi_info_read(multi.get(), &left)) {
         if (message->msg == CURLMSG_DONE) return message->data.result;
       }
-      constexpr int kPollMs = 1000;
+      const int poll_ms = transfer.is_paused ? static_cast<int>(RateLimit::wait_ms) : 1000;
       std::array<curl_waitfd, 1> stop{curl_waitfd{options.stop_fd, CURL_WAIT_POLLIN, 0}};
-      if (curl_multi_poll(multi.get(), stop.data(), options.stop_fd >= 0 ? 1 : 0, kPollMs, nullptr) != CURLM_OK) {
+      if (curl_multi_poll(multi.get(), stop.data(), options.stop_fd >= 0 ? 1 : 0, poll_ms, nullptr) != CURLM_OK) {
         return CURLE_FAILED_INIT;
       }
       if (stop[0].revents != 0) return std::nullopt;
+      if (std::exchange(transfer.is_paused, false)) curl_easy_pause(easy.get(), CURLPAUSE_CONT);
     }
   }
 };
@@ -257,6 +274,16 @@ Result<Client> Client::open(ClientOptions options) {
 }
 
 Result<Response> Client::perform(const Request& request) {
+  Credential* const credential = handle_->options.credential.get();
+  const std::string token = credential == nullptr ? std::string() : credential->token();
+  auto answer = perform_as(request, token);
+  if (answer && answer->status == 401 && credential != nullptr) {
+    if (const auto other = credential->other_than(token)) return perform_as(request, *other);
+  }
+  return answer;
+}
+
+Result<Response> Client::perform_as(const Request& request, const std::string& token) {
   CURL* easy = handle_->easy.get();
   curl_easy_reset(easy);  // options only: connections and names stay known
   std::unique_ptr<curl_slist, ListDeleter> headers;
@@ -270,15 +297,17 @@ Result<Response> Client::perform(const Request& request) {
   add_header("Expect:");
   for (const auto& [name, value] : handle_->options.headers) add_header(name + ": " + value);
   for (const auto& [name, value] : request.headers) add_header(name + ": " + value);
+  // libcurl takes it for its own: it goes to no other host, port or scheme that a redirect leads to.
+  if (!token.empty()) add_header("Authorization: Bearer " + token);
 
   std::array<char, CURL_ERROR_SIZE> words{};
-  Transfer transfer{request, easy, {}, 0, std::nullopt};
+  Transfer transfer{request, easy, handle_->options.send_limit.get(), {}, 0, std::nullopt};
   std::optional<CURLcode> code = handle_->configure(transfer, headers.get(), words.data());
   if (code == CURLE_OK) {
     if (curl_multi_add_handle(handle_->multi.get(), easy) != CURLM_OK) {
       return fail(ErrorKind::bug, "cannot start an http transfer");
     }
-    code = handle_->drive();
+    code = handle_->drive(transfer);
     curl_multi_remove_handle(handle_->multi.get(), easy);
   }
   const std::string context = fmt::format("cannot {} '{}'", lower_case(request.method), request.url);

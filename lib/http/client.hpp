@@ -10,7 +10,10 @@
 // timeout, or a transfer on which not a byte moved for the stall timeout.
 //
 // Names and passwords of proxies come from the environment, as curl takes them (http_proxy, HTTPS_PROXY, NO_PROXY …).
-// TLS certificates are always verified.
+// TLS certificates are always verified. Redirects are followed, eight at most, and from https only to https: a body is
+// sent again to where 301, 302, 307 and 308 lead, while 303 to an upload is no answer. The token goes to the server of
+// the URL only, never to another host, port or scheme. On 401 the credential's file is read again, and a new token is
+// tried once before the caller is told.
 //
 // Error kinds: unavailable (name, connection, stall, torn answer: try again; with EINTR in sys_errno: stopped by
 // stop_fd), refused (the certificate is not trusted), config (the CA file), usage (the URL), protocol (not HTTP), and
@@ -30,6 +33,8 @@
 
 #include "base/bytes.hpp"
 #include "base/error.hpp"
+#include "http/credential.hpp"
+#include "http/rate_limit.hpp"
 #include "sys/file_system.hpp"
 
 namespace mc::http {
@@ -39,7 +44,9 @@ using Headers = std::vector<std::pair<std::string, std::string>>;
 struct ClientOptions {
   std::string ca_file = {};  // PEM; empty: the system's store
   std::string user_agent = "maycast";
-  Headers headers = {};  // sent with every request (tokens will come this way)
+  Headers headers = {};                              // sent with every request
+  std::shared_ptr<Credential> credential = nullptr;  // null: no token is sent
+  std::shared_ptr<RateLimit> send_limit = nullptr;   // of bodies; shared by all clients that it is for
   std::uint32_t connect_timeout_ms = 10'000;
   std::uint32_t stall_timeout_s = 30;
   int stop_fd = -1;  // readable: the running transfer ends at once
@@ -84,6 +91,8 @@ class Client {
   Result<Response> perform(const Request& request);
 
  private:
+  Result<Response> perform_as(const Request& request, const std::string& token);
+
   struct Handle;
   explicit Client(std::unique_ptr<Handle> handle);
   std::unique_ptr<Handle> handle_;

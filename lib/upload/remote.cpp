@@ -53,6 +53,9 @@ Reply judge(Result<http::Response> answer, const std::string& what) {
     reply.verdict = Verdict::conflict;
   } else if (answer->status == 400 && type == "digest-mismatch") {
     reply.verdict = Verdict::mismatch;
+  } else if (answer->status == 401) {
+    reply.verdict = Verdict::no_entry;
+    reply.error = http::status_error(*answer, "enter");  // not about this file
   } else if (reply.error.kind == ErrorKind::unavailable) {
     reply.verdict = Verdict::try_again;
   } else if (reply.error.kind == ErrorKind::protocol) {

@@ -30,6 +30,7 @@ enum class Verdict : std::uint8_t {
   taken,      // the path belongs to another recording
   conflict,   // other bytes are held under the name
   unusable,   // the local file is not what the manifest says, or not there
+  no_entry,   // 401: the token is not (or no longer) accepted
   refused,    // for good
 };
 struct Reply {

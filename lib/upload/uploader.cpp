@@ -245,6 +245,7 @@ class Uploader {
       return {};
     }
     if (reply.verdict == Verdict::accepted) return check_answer(done);
+    if (reply.verdict == Verdict::no_entry) return note_no_entry(done);
     if (reply.verdict != Verdict::unusable) note_success(done.job.task);
     switch (reply.verdict) {
       case Verdict::mismatch: return note_mismatch(done);
@@ -278,7 +279,27 @@ class Uploader {
     return {};
   }
 
+  // A recording that goes on must not end for want of a token: somebody will renew the file.
+  Status note_no_entry(const Done& done) {
+    Error error = done.reply.error;
+    const http::Credential* credential = options_.client.credential.get();
+    if (credential == nullptr) {
+      return fail(std::move(error).with_hint("--token-file names a file with the token for this server"));
+    }
+    put_back(done.job);
+    if (auto fault = credential->fault()) error = std::move(*fault).within(error.message);
+    if (alarm_ != error.message) {
+      alarm_ = error.message;
+      log_(LogLevel::error, error.message + "; the token file is read again until it is right, nothing is lost");
+      observer_.alarm(error.message);
+    }
+    (void)gate_.failed(done.job.epoch, error.message, done.reply.retry_after_ms, now_ns());
+    return {};
+  }
+
   void note_success(Task task) {
+    if (!alarm_.empty()) log_(LogLevel::info, "the token is accepted again");
+    alarm_.clear();
     // An audit with a receipt that proves nothing is no progress, however well it reads: only files are.
     if (task == Task::file) garbled_ = 0;
     if (gate_.succeeded()) log_(LogLevel::info, "the server is there again");
@@ -520,6 +541,7 @@ class Uploader {
 
   RetryGate gate_;
   int garbled_ = 0;
+  std::string alarm_;  // what was said last, while it is true
   std::int64_t next_report_ns_ = 0;
 
   SenderPool pool_;  // last: its threads end first

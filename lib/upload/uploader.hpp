@@ -10,7 +10,8 @@
 // again, or the receipt, which is checked and kept. Nothing but that receipt makes it Synced (never-lose F1, F2, F8).
 //
 // It never gives up by itself: no answer, 5xx, 507, 408 and 429 are tried again for ever, later and later, with one
-// line said for each change of state. It ends with an error on what will not change: 4xx, a manifest that is damaged
+// line said for each change of state. So is 401 when there is a credential, which is then read again each time: an
+// alarm. It ends with an error on what will not change: 4xx, a manifest that is damaged
 // or changes under it, files that are not what the manifest lists (everything else is sent first), an empty recording,
 // a server that keeps asking for the same files.
 //
@@ -75,6 +76,7 @@ class Observer {
   virtual void started(const std::string& recording_id, const wire::RecordingPath& path) = 0;
   virtual void uploaded(const std::string& name, std::uint64_t bytes, const std::string& sha256) = 0;
   virtual void waiting(const std::string& reason, double seconds) = 0;
+  virtual void alarm(const std::string& reason) = 0;  // a person is needed; the upload goes on trying
   virtual void refused_by_audit(const std::vector<wire::AuditFault>& faults) = 0;  // the NACK
   virtual void synced(const std::string& receipt_name, const UploadProgress& progress) = 0;
   virtual void progress(const UploadProgress& progress) = 0;

@@ -3,7 +3,10 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
+#include <cstdlib>
 #include <filesystem>
+#include <thread>
 
 #include "http/answer.hpp"
 #include "http/client.hpp"
@@ -190,6 +193,81 @@ TEST(Client, AStalledServerIsGivenUpAfterTheStallTimeout) {
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().kind, ErrorKind::unavailable);
   EXPECT_EQ(answer.error().sys_errno, 0);
+}
+
+TEST(Client, AConnectThatNobodyAnswersIsGivenUpAfterTheConnectTimeout) {
+  // A listener whose queue is full drops what comes.
+  const sys::Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  ASSERT_EQ(::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(::listen(listener.get(), 0), 0);
+  ASSERT_EQ(::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
+  std::vector<sys::Fd> queue;
+  for (int i = 0; i < 4; ++i) {
+    queue.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    (void)::connect(queue.back().get(), reinterpret_cast<sockaddr*>(&address), size);
+  }
+  Client client = open_client({.connect_timeout_ms = 200});
+  const auto answer = client.perform({.url = "http://127.0.0.1:" + std::to_string(ntohs(address.sin_port)) + "/"});
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().kind, ErrorKind::unavailable) << answer.error().message;
+}
+
+TEST(Client, TheProxyIsThatOfTheEnvironment) {
+  std::vector<std::string> targets;
+  FakeServer proxy([&](const FakeRequest& request) {
+    targets.push_back(request.target);
+    return FakeAnswer{.status = 201};
+  });
+  FakeServer server([](const FakeRequest&) { return FakeAnswer{.status = 200}; });
+  ::setenv("http_proxy", proxy.url().c_str(), 1);
+  Client client = open_client();
+  EXPECT_EQ(client.perform({.method = "PUT", .url = "http://ingest.invalid/x", .body = as_bytes("y")})->status, 201);
+  ::setenv("no_proxy", "127.0.0.1", 1);
+  EXPECT_EQ(client.perform({.url = server.url() + "/"})->status, 200);
+  ::unsetenv("http_proxy");
+  ::unsetenv("no_proxy");
+  proxy.stop();
+  EXPECT_EQ(targets, std::vector<std::string>{"http://ingest.invalid/x"});
+}
+
+TEST(RateLimit, GivesWhatTheTimeBroughtAndKeepsATenthOfASecondOfIt) {
+  constexpr std::int64_t kMs = 1'000'000;
+  RateLimit limit(1'000'000);
+  EXPECT_EQ(limit.take(1000, 0), 0U) << "nothing came yet";
+  EXPECT_EQ(limit.take(1000, 1 * kMs), 1000U);
+  EXPECT_EQ(limit.take(500'000, 11 * kMs), 0U) << "no crumbs";
+  EXPECT_EQ(limit.take(500'000, 10'000 * kMs), 100'000U) << "what was not used is not saved up";
+  EXPECT_EQ(limit.take(500'000, 10'000 * kMs), 0U);
+}
+
+TEST(RateLimit, OfAFewBytesAFewAreGiven) {
+  RateLimit limit(3);
+  std::uint64_t given = 0;
+  for (std::int64_t ms = 0; ms <= 10'000; ms += 20) given += limit.take(1000, ms * 1'000'000);
+  EXPECT_GE(given, 25U);
+  EXPECT_LE(given, 30U);
+}
+
+TEST(RateLimit, HoldsForAllClientsThatShareIt) {
+  FakeServer server([](const FakeRequest&) { return FakeAnswer{.status = 201}; });
+  ClientOptions options;
+  options.send_limit = std::make_shared<RateLimit>(1'000'000);
+  const std::string body(150'000, 'x');
+  const auto began = std::chrono::steady_clock::now();
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 2; ++i) {
+    threads.emplace_back([&] {
+      Client client = open_client(options);
+      const auto answer = client.perform({.method = "PUT", .url = server.url(), .body = as_bytes(body)});
+      EXPECT_TRUE(answer && answer->status == 201);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_GE(std::chrono::steady_clock::now() - began, std::chrono::milliseconds(200));
 }
 
 TEST(Client, TheStopDescriptorEndsATransferAtOnce) {

@@ -241,6 +241,10 @@ class Witness final : public upload::Observer {
     waits.push_back(reason);
     if (on_waiting) on_waiting();
   }
+  void alarm(const std::string& reason) override {
+    alarms.push_back(reason);
+    if (on_alarm) on_alarm();
+  }
   void refused_by_audit(const std::vector<wire::AuditFault>& faults) override { nacks.push_back(faults); }
   void synced(const std::string& name, const upload::UploadProgress& progress) override {
     receipt = name;
@@ -251,11 +255,13 @@ class Witness final : public upload::Observer {
   int readies = 0;
   std::vector<std::string> uploads;
   std::vector<std::string> waits;
+  std::vector<std::string> alarms;
   std::vector<std::vector<wire::AuditFault>> nacks;
   std::string receipt;
   upload::UploadProgress at_end;
   std::function<void(const std::string&)> on_uploaded;
   std::function<void()> on_waiting;
+  std::function<void()> on_alarm;
 };
 
 }  // namespace mc::test

@@ -19,6 +19,7 @@ using test::SmallRecording;
 using test::Witness;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 using testing::UnorderedElementsAre;
 
 constexpr char kPath[] = "studio-a/001/alice";
@@ -146,6 +147,7 @@ TEST_F(Upload, FollowWaitsForADirectoryThatIsNotThereYet) {
     void started(const std::string&, const wire::RecordingPath&) override {}
     void uploaded(const std::string&, std::uint64_t, const std::string&) override {}
     void waiting(const std::string&, double) override {}
+    void alarm(const std::string&) override {}
     void refused_by_audit(const std::vector<wire::AuditFault>&) override {}
     void synced(const std::string&, const UploadProgress&) override {}
     void progress(const UploadProgress&) override {}
@@ -272,6 +274,50 @@ TEST_F(Upload, PermanentRefusalsEndItWithTheServersWords) {
     EXPECT_EQ(end.error().kind, kind) << status;
     EXPECT_THAT(end.error().message, HasSubstr("these are my words"));
   }
+}
+
+// 401 in the middle of a recording: an alarm, and it goes on as soon as the file has a good token.
+TEST_F(Upload, ATokenThatExpiresIsAnAlarmAndNeverTheEnd) {
+  closed_recording(4);
+  const std::string file = recording.path(".token");
+  test::write_text(file, "first\n");
+  auto o = options();
+  o.client.credential = http::Credential::open(file).value();
+  std::atomic<int> requests = 0;
+  server.hook = [&](const FakeRequest& request) -> std::optional<FakeAnswer> {
+    if (request.headers.at("authorization") == (++requests < 4 ? "Bearer first" : "Bearer second")) return std::nullopt;
+    return MemoryServer::problem(401, "token-expired", "the token has expired");
+  };
+  int waits = 0;
+  witness.on_alarm = [&] {
+    if (++waits == 1) std::filesystem::remove(file);
+    if (waits == 2) test::write_text(file, "second\n");
+  };
+  const auto end = push(o);
+  ASSERT_TRUE(end) << end.error().message;
+  expect_equal();
+  // Once for the refusal, once for the file that could not be read: not once for each try.
+  ASSERT_GE(witness.alarms.size(), 2U);
+  ASSERT_LE(witness.alarms.size(), 4U);
+  EXPECT_THAT(witness.alarms[0], HasSubstr("the token has expired"));
+  EXPECT_THAT(witness.alarms[1], HasSubstr("cannot read the token file"));
+  for (const std::string& line : said) {
+    EXPECT_THAT(line, Not(HasSubstr("first")));
+    EXPECT_THAT(line, Not(HasSubstr("second")));
+  }
+}
+
+TEST_F(Upload, WithACredential403IsStillTheEnd) {
+  closed_recording(2);
+  const std::string file = recording.path(".token");
+  test::write_text(file, "mine");
+  auto o = options();
+  o.client.credential = http::Credential::open(file).value();
+  server.hook = [](const FakeRequest&) { return MemoryServer::problem(403, "not-allowed", "not what it is for"); };
+  const auto end = push(o);
+  ASSERT_FALSE(end);
+  EXPECT_EQ(end.error().kind, ErrorKind::permission);
+  EXPECT_THAT(end.error().message, HasSubstr("not what it is for"));
 }
 
 TEST_F(Upload, TakenPathIsRebound) {

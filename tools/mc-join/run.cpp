@@ -20,7 +20,7 @@ namespace {
 struct Options {
   std::string recording;
   std::string output = "-";
-  std::string ca_file;
+  cli::ConnectionOptions connection;
   bool no_verify = false;
 };
 
@@ -95,7 +95,8 @@ Result<int> join_anywhere(cli::Invocation& in, const Options& options) {
   cli::Progress line(in);
   join::DownloadOptions download;
   if (options.output != "-") download.beside = options.output;
-  download.http.ca_file = options.ca_file;
+  download.http.ca_file = options.connection.ca_file;
+  MC_TRY_ASSIGN(download.http.credential, http::find_credential(options.connection.token_file));
   download.http.stop_fd = in.stop.stop_fd();
   download.progress = [&](std::uint64_t done, std::uint64_t total) {
     line.show(fmt::format("fetching {} of {}", cli::human_bytes(done), cli::human_bytes(total)));
@@ -113,7 +114,7 @@ Result<int> run(cli::Invocation& in) {
   const auto* output = in.app.add_option("-o,--output", options.output,
                                          "the file to make; '-' is stdout (default: stdout, unless a terminal)");
   in.app.add_flag("--no-verify", options.no_verify, "do not compare the chunks with the manifest's hashes");
-  in.app.add_option("--cacert", options.ca_file, "file with the certificates to trust, instead of the system's");
+  in.add_connection_options(options.connection);
   in.parse();
 
   if (options.output == "-") {

@@ -28,6 +28,11 @@ void Report::waiting(const std::string& reason, double seconds) {
   keep(in_.event("waiting", {{"reason", reason}, {"seconds", seconds}}));
 }
 
+void Report::alarm(const std::string& reason) {
+  line_.clear();
+  keep(in_.event("alarm", {{"reason", reason}}));
+}
+
 void Report::refused_by_audit(const std::vector<wire::AuditFault>& faults) {
   json::array list;
   for (const wire::AuditFault& fault : faults) list.push_back({{"name", fault.name}, {"problem", fault.problem}});

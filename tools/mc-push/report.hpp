@@ -23,6 +23,7 @@ class Report final : public upload::Observer {
   void started(const std::string& recording_id, const wire::RecordingPath& path) override;
   void uploaded(const std::string& name, std::uint64_t bytes, const std::string& sha256) override;
   void waiting(const std::string& reason, double seconds) override;
+  void alarm(const std::string& reason) override;
   void refused_by_audit(const std::vector<wire::AuditFault>& faults) override;
   void synced(const std::string& receipt_name, const upload::UploadProgress& progress) override;
   void progress(const upload::UploadProgress& progress) override;

@@ -21,7 +21,8 @@ struct Arguments {
   unsigned parallel = 4;
   double deadline_s = 0;
   std::vector<std::string> keys;
-  std::string ca_file;
+  cli::ConnectionOptions connection;
+  std::uint64_t limit_rate = 0;
 };
 
 Result<upload::UploadOptions> make_options(const cli::Invocation& in, const Arguments& arguments) {
@@ -33,7 +34,9 @@ Result<upload::UploadOptions> make_options(const cli::Invocation& in, const Argu
     options.deadline_ns = system_clock().monotonic_ns() + static_cast<std::int64_t>(arguments.deadline_s * 1e9);
   }
   MC_TRY_ASSIGN(options.keys, spool::read_key_files(sys::real_file_system(), arguments.keys));
-  options.client.ca_file = arguments.ca_file;
+  options.client.ca_file = arguments.connection.ca_file;
+  MC_TRY_ASSIGN(options.client.credential, http::find_credential(arguments.connection.token_file));
+  if (arguments.limit_rate > 0) options.client.send_limit = std::make_shared<http::RateLimit>(arguments.limit_rate);
   options.client.user_agent = "mc-push";
   options.stop_fd = in.stop.stop_fd();
   return options;
@@ -63,7 +66,11 @@ Result<int> run(cli::Invocation& in) {
       ->check(CLI::PositiveNumber);
   in.app.add_option("--key", arguments.keys, "file with a public key whose receipts are believed; may be repeated")
       ->allow_extra_args(false);  // what follows its value is the next argument
-  in.app.add_option("--cacert", arguments.ca_file, "file with the certificates to trust, instead of the system's");
+  in.app.add_option("--limit-rate", arguments.limit_rate, "send at most so many bytes a second, in all; as 500k or 2M")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::PositiveNumber)
+      ->option_text("RATE");
+  in.add_connection_options(arguments.connection);
   in.add_notify_fd();
   in.parse();
 

@@ -15,7 +15,7 @@ struct Arguments {
   std::string directory;
   std::string url;
   std::vector<std::string> keys;
-  std::string ca_file;
+  cli::ConnectionOptions connection;
 };
 
 double recorded_seconds(const spool::LoadedManifest& loaded) {
@@ -82,7 +82,7 @@ Result<int> run(cli::Invocation& in) {
   in.app.add_option("URL", arguments.url, "a server that should hold the same: http://host:port or https://host");
   in.app.add_option("--key", arguments.keys, "file with a public key that receipts must be signed by; may be repeated")
       ->allow_extra_args(false);  // what follows its value is the next argument
-  in.app.add_option("--cacert", arguments.ca_file, "file with the certificates to trust, instead of the system's");
+  in.add_connection_options(arguments.connection);
   in.parse();
 
   if (arguments.directory.starts_with("http://") || arguments.directory.starts_with("https://")) {
@@ -91,8 +91,10 @@ Result<int> run(cli::Invocation& in) {
   }
   const bool compares = !arguments.url.empty();
   std::string base_url;
+  std::shared_ptr<http::Credential> credential;
   if (compares) {
     MC_TRY_ASSIGN(base_url, http::check_base_url(arguments.url));
+    MC_TRY_ASSIGN(credential, http::find_credential(arguments.connection.token_file));
   }
   auto& fs = sys::real_file_system();
   spool::VerifyOptions options;
@@ -107,9 +109,10 @@ Result<int> run(cli::Invocation& in) {
   MC_TRY_ASSIGN(const spool::LoadedManifest loaded, spool::load_manifest(fs, arguments.directory));
 
   if (compares) {
-    MC_TRY_ASSIGN(
-        auto client,
-        http::Client::open({.ca_file = arguments.ca_file, .user_agent = "mc-verify", .stop_fd = in.stop.stop_fd()}));
+    http::ClientOptions client_options{
+        .ca_file = arguments.connection.ca_file, .user_agent = "mc-verify", .stop_fd = in.stop.stop_fd()};
+    client_options.credential = credential;
+    MC_TRY_ASSIGN(auto client, http::Client::open(client_options));
     auto differences = compare_with_server(fs, arguments.directory, base_url, client);
     if (!differences && in.stop.signal_number() != 0) sys::die_by_signal(in.stop.signal_number());
     // What is wrong here is worth knowing also when the server cannot be asked.
