@@ -87,17 +87,32 @@ std::string curl_words(CURLcode code, const char* buffer) {
 struct Transfer {
   const Request& request;
   CURL* easy;
-  RateLimit* limit = nullptr;
+  const ClientOptions& options;
   Response response;
   std::uint64_t body_offset = 0;
   std::optional<Error> failed;  // ours, not libcurl's
   bool is_paused = false;       // by the limit
+  std::int64_t sent_ns = 0;     // when all of the request was sent
 
   bool has_body() const { return !std::holds_alternative<std::monostate>(request.body); }
   std::uint64_t body_size() const {
     if (const auto* memory = std::get_if<ByteView>(&request.body)) return memory->size();
     if (const auto* file = std::get_if<FileBody>(&request.body)) return file->size_bytes;
     return 0;
+  }
+
+  void set_stall_timeout(std::int64_t seconds) const {
+    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, static_cast<long>(seconds));
+  }
+  void await_answer() {
+    sent_ns = system_clock().monotonic_ns();
+    if (request.answer_timeout_s > 0) set_stall_timeout(request.answer_timeout_s);
+  }
+  // libcurl counts from when the last byte moved, which was before the answer was awaited, and notices only once a
+  // second that there are new ones.
+  void answer_began() const {
+    const std::int64_t waited_ns = sent_ns > 0 ? system_clock().monotonic_ns() - sent_ns : 0;
+    set_stall_timeout(options.stall_timeout_s + waited_ns / 1'000'000'000);
   }
 };
 
@@ -106,8 +121,8 @@ std::size_t on_read(char* into, std::size_t size, std::size_t count, void* user)
   const std::uint64_t left = transfer.body_size() - transfer.body_offset;
   auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(left, size * count));
   if (wanted == 0) return 0;
-  if (transfer.limit != nullptr) {
-    wanted = transfer.limit->take(wanted, system_clock().monotonic_ns());
+  if (RateLimit* limit = transfer.options.send_limit.get()) {
+    wanted = limit->take(wanted, system_clock().monotonic_ns());
     transfer.is_paused = wanted == 0;
     if (transfer.is_paused) return CURL_READFUNC_PAUSE;
   }
@@ -123,6 +138,7 @@ std::size_t on_read(char* into, std::size_t size, std::size_t count, void* user)
     }
   }
   transfer.body_offset += wanted;
+  if (transfer.body_offset == transfer.body_size()) transfer.await_answer();
   return wanted;
 }
 
@@ -137,6 +153,7 @@ int on_seek(void* user, curl_off_t offset, int origin) {
     return CURL_SEEKFUNC_CANTSEEK;
   }
   transfer.body_offset = static_cast<std::uint64_t>(offset);
+  transfer.set_stall_timeout(transfer.options.stall_timeout_s);
   return CURL_SEEKFUNC_OK;
 }
 
@@ -165,6 +182,7 @@ std::size_t on_header(char* data, std::size_t size, std::size_t count, void* use
   const std::string_view line(data, size * count);
   if (line.starts_with("HTTP/")) {  // a 100 or a redirect came before: its headers are not the answer's
     transfer.response.headers.clear();
+    if (line.find(" 1") != line.find(' ')) transfer.answer_began();
     // "See Other" is to be fetched: what that answers says nothing about the upload (RFC 9110 15.4.4).
     if (transfer.has_body() && line.find(" 303") == line.find(' ')) {
       transfer.failed = Error{ErrorKind::protocol, "the server answered an upload with 303", 0, {}};
@@ -202,8 +220,8 @@ struct Client::Handle {
     set(CURLOPT_HTTPHEADER, headers);
     set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.connect_timeout_ms));
     set(CURLOPT_LOW_SPEED_LIMIT, 1L);
-    set(CURLOPT_LOW_SPEED_TIME,
-        static_cast<long>(request.stall_timeout_s > 0 ? request.stall_timeout_s : options.stall_timeout_s));
+    set(CURLOPT_LOW_SPEED_TIME, static_cast<long>(options.stall_timeout_s));
+    if (transfer.body_size() == 0) transfer.await_answer();
     set(CURLOPT_MAXAGE_CONN, kMaxIdleSeconds);
     set(CURLOPT_TCP_KEEPALIVE, 1L);
     set(CURLOPT_TCP_KEEPIDLE, 20L);
@@ -301,7 +319,7 @@ Result<Response> Client::perform_as(const Request& request, const std::string& t
   if (!token.empty()) add_header("Authorization: Bearer " + token);
 
   std::array<char, CURL_ERROR_SIZE> words{};
-  Transfer transfer{request, easy, handle_->options.send_limit.get(), {}, 0, std::nullopt};
+  Transfer transfer{request, easy, handle_->options, {}, 0, std::nullopt};
   std::optional<CURLcode> code = handle_->configure(transfer, headers.get(), words.data());
   if (code == CURLE_OK) {
     if (curl_multi_add_handle(handle_->multi.get(), easy) != CURLM_OK) {

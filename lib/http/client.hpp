@@ -68,7 +68,8 @@ struct Request {
   // sink, and for other statuses, the body is collected in Response::body, up to the limit.
   std::function<Status(ByteView)> sink = {};
   std::uint64_t body_limit_bytes = 16U << 20;  // more is an error of kind protocol
-  std::uint32_t stall_timeout_s = 0;           // 0: the client's
+  // The stall timeout while the server works on its answer: the request is out, and no head has come. 0: as otherwise.
+  std::uint32_t answer_timeout_s = 0;
 };
 
 struct Response {

@@ -12,8 +12,8 @@ namespace {
 
 constexpr std::uint64_t kMaxListingBytes = 64U << 20;  // five days of chunks of a second
 // The audit may have to read the whole recording again before it answers.
-constexpr std::uint32_t kAuditStallSeconds = 1800;
-constexpr std::uint32_t kListingStallSeconds = 1800;
+constexpr std::uint32_t kAuditSeconds = 1800;
+constexpr std::uint32_t kListingSeconds = 1800;
 
 // Refusals that are about us or about what is held. Every other one (400, 404, 405, 431 …) says that the request made
 // no sense, and ours do: it may be the line that damaged it, or the answer.
@@ -162,7 +162,7 @@ Reply put_manifest(http::Client& client, const Remote& remote, ByteView bytes, R
   request.url = url_of(remote, wire::kManifestName);
   request.headers = put_headers(remote, digest::sha256(bytes));
   request.body = bytes;
-  request.stall_timeout_s = kAuditStallSeconds;
+  request.answer_timeout_s = kAuditSeconds;
   request.body_limit_bytes = kMaxListingBytes;
   return put(client, request, bytes.size(), "upload the manifest", resume, WhenHeld::send_again);
 }
@@ -171,7 +171,7 @@ Reply get_listing(http::Client& client, const Remote& remote) {
   http::Request request;
   request.url = url_of(remote, "");
   request.headers = {{wire::kRecordingHeader, remote.recording_id}};
-  request.stall_timeout_s = kListingStallSeconds;
+  request.answer_timeout_s = kListingSeconds;
   request.body_limit_bytes = kMaxListingBytes;
   auto answer = client.perform(request);
   if (answer && answer->status == 404) {

@@ -33,8 +33,9 @@ struct FakeAnswer {
   int status = 200;
   std::string body = {};
   std::string content_type = "application/octet-stream";
-  std::vector<std::string> more_headers = {};                          // "Name: value"
-  enum class Fate { answer, hang_up, hang, raw } fate = Fate::answer;  // raw: the body is sent as it is
+  std::vector<std::string> more_headers = {};  // "Name: value"
+  // raw: the body is sent as it is; hang: it too, and then nothing comes
+  enum class Fate { answer, hang_up, hang, raw } fate = Fate::answer;
 };
 
 class FakeServer {
@@ -156,6 +157,7 @@ class FakeServer {
     }
     if (answer.fate == FakeAnswer::Fate::hang_up) return false;
     if (answer.fate == FakeAnswer::Fate::hang) {
+      (void)::send(fd, answer.body.data(), answer.body.size(), MSG_NOSIGNAL);
       while (more(fd, buffer)) {
       }
       return false;

@@ -195,6 +195,34 @@ TEST(Client, AStalledServerIsGivenUpAfterTheStallTimeout) {
   EXPECT_EQ(answer.error().sys_errno, 0);
 }
 
+TEST(Client, TheServerMayTakeItsTimeForAnAnswerButNotInTheMiddleOfOne) {
+  FakeServer server([](const FakeRequest&) {
+    return FakeAnswer{.body = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc", .fate = FakeAnswer::Fate::hang};
+  });
+  Client client = open_client({.stall_timeout_s = 1});
+  const std::string body = "x";
+  for (const Request& request :
+       {Request{.url = server.url() + "/", .answer_timeout_s = 3600},
+        Request{.method = "PUT", .url = server.url() + "/", .body = as_bytes(body), .answer_timeout_s = 3600}}) {
+    const auto answer = client.perform(request);
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().kind, ErrorKind::unavailable);
+  }
+}
+
+TEST(Client, AnAnswerIsAwaitedForLongerThanAStallLasts) {
+  FakeServer stalled([](const FakeRequest&) { return FakeAnswer{.fate = FakeAnswer::Fate::hang}; });
+  FakeServer server([&](const FakeRequest&) {
+    Client another = open_client({.stall_timeout_s = 1});
+    for (int i = 0; i < 2; ++i) EXPECT_FALSE(another.perform({.url = stalled.url() + "/"}));
+    return FakeAnswer{.body = "done"};
+  });
+  Client client = open_client({.stall_timeout_s = 1});
+  const auto answer = client.perform({.url = server.url() + "/", .answer_timeout_s = 60});
+  ASSERT_TRUE(answer) << answer.error().message;
+  EXPECT_EQ(answer->body, "done");
+}
+
 TEST(Client, AConnectThatNobodyAnswersIsGivenUpAfterTheConnectTimeout) {
   // A listener whose queue is full drops what comes.
   const sys::Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
