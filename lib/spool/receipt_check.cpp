@@ -15,6 +15,18 @@ bool is_path_or_rebound(const wire::RecordingPath& held, const wire::RecordingPa
 
 tl::unexpected<Error> wrong(const std::string& what) { return fail(ErrorKind::damaged, "the receipt " + what); }
 
+Status check_signature(const wire::Receipt& receipt, const digest::PublicKey& key) {
+  if (receipt.key_fingerprint != key.fingerprint()) {
+    return wrong(fmt::format("is signed by key {}, not by {}", receipt.key_fingerprint, key.fingerprint()));
+  }
+  const auto raw = digest::from_base64(receipt.signature_base64);
+  digest::Signature signature{};
+  if (!raw || raw->size() != signature.size()) return wrong("has a malformed signature");
+  std::ranges::copy(*raw, signature.begin());
+  if (!key.verifies(as_bytes(wire::signed_part(receipt)), signature)) return wrong("has a wrong signature");
+  return {};
+}
+
 }  // namespace
 
 Status check_receipt_content(const wire::Receipt& receipt, const LoadedManifest& loaded) {
@@ -41,15 +53,36 @@ Status check_receipt_content(const wire::Receipt& receipt, const LoadedManifest&
 
 Status check_receipt(const wire::Receipt& receipt, const LoadedManifest& loaded, const digest::PublicKey& key) {
   // The signature first: until it holds, nothing else in the receipt means anything.
-  if (receipt.key_fingerprint != key.fingerprint()) {
-    return wrong(fmt::format("is signed by key {}, not by {}", receipt.key_fingerprint, key.fingerprint()));
-  }
-  const auto raw = digest::from_base64(receipt.signature_base64);
-  digest::Signature signature{};
-  if (!raw || raw->size() != signature.size()) return wrong("has a malformed signature");
-  std::ranges::copy(*raw, signature.begin());
-  if (!key.verifies(as_bytes(wire::signed_part(receipt)), signature)) return wrong("has a wrong signature");
+  MC_TRY(check_signature(receipt, key));
   return check_receipt_content(receipt, loaded);
+}
+
+ReceiptJudgement judge_receipt(const std::string& name, std::string_view text, const LoadedManifest* manifest,
+                               const std::vector<digest::PublicKey>& keys) {
+  ReceiptJudgement judged;
+  const auto bad = [&](const char* problem, std::string detail) {
+    judged.finding = Finding{name, problem, std::move(detail)};
+    return judged;
+  };
+  auto receipt = wire::parse_receipt(text);
+  if (!receipt) return bad("damaged", receipt.error().message);
+  const auto parsed = wire::parse_file_name(name);
+  if (parsed && parsed->key_fingerprint != receipt->key_fingerprint) return bad("wrong-name", "it names another key");
+  const auto key = std::ranges::find(keys, receipt->key_fingerprint, &digest::PublicKey::fingerprint);
+  if (key == keys.end() && !keys.empty()) return bad("untrusted", "its key is none of those that were given");
+  if (key != keys.end()) {
+    if (const auto status = check_signature(*receipt, *key); !status) {
+      return bad("wrong-receipt", status.error().message);
+    }
+    judged.is_signed = true;
+  }
+  if (manifest != nullptr) {
+    if (const auto status = check_receipt_content(*receipt, *manifest); !status) {
+      return bad("wrong-receipt", status.error().message);
+    }
+  }
+  judged.receipt = std::move(*receipt);
+  return judged;
 }
 
 }  // namespace mc::spool

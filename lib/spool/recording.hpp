@@ -3,7 +3,9 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.hpp"
@@ -64,5 +66,15 @@ Result<VerifyReport> verify_recording(sys::FileSystem& fs, const std::string& di
 Status check_receipt_content(const wire::Receipt& receipt, const LoadedManifest& manifest);
 // The same, and signed by `key`.
 Status check_receipt(const wire::Receipt& receipt, const LoadedManifest& manifest, const digest::PublicKey& key);
+
+// A receipt file, judged by its name and text: what is wrong with it, or nothing. `manifest` null: there is none to
+// compare with. Without keys the content is judged, not the signature; with keys it must be of one of them.
+struct ReceiptJudgement {
+  std::optional<Finding> finding;
+  wire::Receipt receipt;   // when there is no finding
+  bool is_signed = false;  // by one of the keys
+};
+ReceiptJudgement judge_receipt(const std::string& name, std::string_view text, const LoadedManifest* manifest,
+                               const std::vector<digest::PublicKey>& keys);
 
 }  // namespace mc::spool

@@ -329,7 +329,7 @@ class Verifier {
       if (!parsed || entry.type != sys::FileType::file) {
         note(fmt::format("{}: not a file of a recording", entry.name));
       } else if (parsed->kind == wire::FileKind::receipt) {
-        check_receipt_file(entry.name, parsed->key_fingerprint);
+        check_receipt_file(entry.name);
       } else if (parsed->kind != wire::FileKind::manifest) {
         note(fmt::format("{}: not in the manifest{}", entry.name,
                          report_.closed ? "" : "; mc-spool recover adopts it when it is whole"));
@@ -338,24 +338,13 @@ class Verifier {
     return {};
   }
 
-  void check_receipt_file(const std::string& name, const std::string& fingerprint) {
+  void check_receipt_file(const std::string& name) {
     const auto bytes = sys::read_file(fs_, sys::join_path(directory_, name), kMaxReceiptBytes);
     if (!bytes) return find(name, "unreadable", bytes.error().message);
-    const auto receipt = wire::parse_receipt(as_text(*bytes));
-    if (!receipt) return find(name, "damaged", receipt.error().message);
-    if (receipt->key_fingerprint != fingerprint) return find(name, "wrong-name", "it names another key");
-    const auto key = std::ranges::find(options_.keys, fingerprint, &digest::PublicKey::fingerprint);
-    if (key == options_.keys.end()) {
-      if (!options_.keys.empty()) return find(name, "untrusted", "its key is none of those that were given");
-      if (const auto status = check_receipt_content(*receipt, loaded_); !status) {
-        return find(name, "wrong-receipt", status.error().message);
-      }
-      return note(fmt::format("{}: content right, signature not checked without its key", name));
-    }
-    if (const auto status = check_receipt(*receipt, loaded_, *key); !status) {
-      return find(name, "wrong-receipt", status.error().message);
-    }
-    report_.receipts.push_back(fingerprint);
+    ReceiptJudgement judged = judge_receipt(name, as_text(*bytes), &loaded_, options_.keys);
+    if (judged.finding) return report_.findings.push_back(std::move(*judged.finding));
+    if (judged.is_signed) return report_.receipts.push_back(judged.receipt.key_fingerprint);
+    note(fmt::format("{}: content right, signature not checked without its key", name));
   }
 
   sys::FileSystem& fs_;

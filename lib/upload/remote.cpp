@@ -146,6 +146,22 @@ Reply put(http::Client& client, const http::Request& whole, std::uint64_t size_b
 
 }  // namespace
 
+Result<Remote> parse_recording_url(std::string_view url) {
+  constexpr std::string_view kRecordings = "/v1/recordings/";
+  const auto is_none = [&] {
+    return fail(Error{ErrorKind::usage, "not the URL of a recording: '" + std::string(url) + "'", 0,
+                      "it looks like https://host/v1/recordings/SESSION/TAKE/GUEST/"});
+  };
+  MC_TRY_ASSIGN(const std::string text, http::check_base_url(url));
+  const auto at = text.find(kRecordings);
+  if (at == std::string::npos) return is_none();
+  const auto decoded = wire::percent_decode(std::string_view(text).substr(at + kRecordings.size()));
+  if (!decoded) return is_none();
+  auto path = wire::parse_recording_path(*decoded);
+  if (!path) return is_none();
+  return Remote{text.substr(0, at), std::move(*path), {}};
+}
+
 Reply put_file(http::Client& client, const Remote& remote, const std::string& name, const std::string& sha256,
                sys::File& file, std::uint64_t size_bytes, Resume resume) {
   http::Request request;

@@ -21,6 +21,10 @@ struct Remote {
   std::string recording_id;
 };
 
+// A recording's URL, as https://host/v1/recordings/SESSION/TAKE/GUEST/, with or without the last slash; the recording's
+// id is not in it. Kind: usage.
+Result<Remote> parse_recording_url(std::string_view url);
+
 // What an answer, or the lack of one, means for the uploader.
 enum class Verdict : std::uint8_t {
   accepted,

@@ -6,7 +6,8 @@ ROOM=studio-a/001/alice
 setup_file() {
   cd "$BATS_FILE_TMPDIR" || return 1
   ffmpeg -nostdin -v error -f lavfi -i "testsrc2=size=160x120:rate=10,noise=alls=20:allf=t" -t 3 -c:v libx264 -preset ultrafast \
-    -g 10 -bf 0 -movflags frag_keyframe+empty_moov+default_base_moof -f mp4 - | mc-spool --quiet write spool/$ROOM
+    -g 10 -bf 0 -movflags frag_keyframe+empty_moov+default_base_moof -f mp4 -y video.mp4
+  mc-spool --quiet write spool/$ROOM <video.mp4
 }
 
 setup() {
@@ -39,6 +40,8 @@ guest() { mint --role guest --session studio-a --guest alice "$@"; }
   mc-push --token-file token spool/$ROOM "$SERVER_URL"
   mc-verify --token-file token spool/$ROOM "$SERVER_URL"
   mc-join --token-file reader "$SERVER_URL/v1/recordings/$ROOM/" -o joined.mp4
+  mc-verify --token-file reader "$SERVER_URL/v1/recordings/$ROOM/"
+  expect_exit 77 mc-verify --token-file token "$SERVER_URL/v1/recordings/$ROOM/"
   ffprobe -v error joined.mp4
   expect_exit 77 mc-verify spool/$ROOM "$SERVER_URL"
   expect_exit 77 mc-join "$SERVER_URL/v1/recordings/$ROOM/" -o other.mp4
@@ -86,6 +89,50 @@ guest() { mint --role guest --session studio-a --guest alice "$@"; }
     run grep -rF -- "$secret" events.log push.log store server.log spool
     [ "$status" -eq 1 ] || fail "the token is in: $output"
   done
+}
+
+# read_events_until NAME: from descriptor EVENTS into events.log, up to the event of this name.
+read_events_until() {
+  local line
+  while read -r line <&"$EVENTS"; do
+    printf '%s\n' "$line" >>events.log
+    [[ $line != *"\"event\":\"$1\""* ]] || return 0
+  done
+  fail "mc-push ended before '$1': $(cat events.log push.log)"
+}
+
+@test "tokens are revoked in the middle of a recording: an alarm; the recording goes on, and a new token brings it to Synced" {
+  guest >token
+  live=live/$ROOM
+  mkfifo events media
+  mc-push --json --follow --token-file token "$live" "$SERVER_URL" >events 2>push.log 3>&- &
+  push=$!
+  own_child "$push"
+  exec {EVENTS}<events
+  mc-spool --quiet write "$live" <media 3>&- &
+  spool=$!
+  own_child "$spool"
+  exec {MEDIA}>media
+  video=$BATS_FILE_TMPDIR/video.mp4
+  part=$(($(stat -c %s "$video") * 8 / 10)) # two seconds of three
+  head -c "$part" "$video" >&"$MEDIA"
+  until tail -n 1 events.log 2>/dev/null | grep -q chunk_000001.m4s; do read_events_until uploaded; done
+  echo 'min-epoch 1 studio-a' >>secret
+  tail -c +$((part + 1)) "$video" >&"$MEDIA"
+  exec {MEDIA}>&-
+  read_events_until alarm
+  tail -n 1 events.log | grep -q 'answered 401.*revoked'
+  # The rest of it is recorded and whole while nobody is let in.
+  wait "$spool"
+  grep -q '^# end chunks=3 ' "$live/manifest"
+  mc-verify "$live"
+  run ! ls "$live"/receipt-*
+  guest >new
+  mv new token
+  read_events_until synced
+  wait "$push"
+  diff -r -x '.*' "$live" store/$ROOM
+  grep -q '"event":"token-refused",.*"problem":"token-revoked"' store/.audit.jsonl
 }
 
 @test "a token file that cannot be used is 78, from wherever it comes" {

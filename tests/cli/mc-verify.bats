@@ -151,9 +151,117 @@ flip() {
   assert_line --regexp '^manifest: damaged: '
 }
 
-@test "a URL in place of the directory, and a directory in place of a file, are said plainly" {
-  run -64 --separate-stderr mc-verify http://127.0.0.1:1/
-  [[ $stderr == *"DIR is a URL"* ]]
+# start_held: a server that holds the recording, its key in server.pem.
+start_held() {
+  start_server store
+  mc-push "$RECORDING" "$SERVER_URL"
+  curl -sS -o server.pem "$SERVER_URL/v1/key"
+  URL=$SERVER_URL/v1/recordings/$RECORDING/
+  HELD=store/$RECORDING
+}
+
+@test "a recording's URL: what the store holds is read to the last byte" {
+  start_held
+  run --separate-stderr mc-verify --key server.pem "$URL"
+  assert_success
+  assert_output --partial "$RECORDING: closed, 4 chunks, 35 pictures"
+  assert_output --partial "receipt of key $(basename "$HELD"/receipt-* | cut -d- -f2): all is well"
+  mc-verify "${URL%/}"
+  # What the server has in mind of a file does not count: the bytes do.
+  flip "$HELD/chunk_000003.m4s" 700
+  truncate -s -1 "$HELD/chunk_000001.m4s"
+  rm "$HELD/chunk_000002.m4s"
+  cp "$RECORDING/chunk_000001.m4s" "$HELD/chunk_000007.m4s"
+  run -1 --separate-stderr mc-verify "$URL"
+  assert_line --regexp '^chunk_000001.m4s: damaged: .* bytes are held'
+  assert_line --regexp '^chunk_000002.m4s: missing: '
+  assert_line --regexp '^chunk_000003.m4s: damaged: its SHA-256'
+  assert_line 'note: chunk_000007.m4s: held, but not listed'
+  refute_line --regexp '^chunk_000004'
+  run -1 --separate-stderr mc-verify --json "$URL"
+  [ "$(jq -r '.ok, .closed, .path, (.findings | length)' <<<"$output" | paste -sd ' ')" = "false true $RECORDING 3" ]
+}
+
+@test "a recording's URL: its manifest and receipts in the store are judged" {
+  start_held
+  openssl genpkey -algorithm ed25519 2>/dev/null | openssl pkey -pubout -out other.pem
+  run -1 --separate-stderr mc-verify --key other.pem "$URL"
+  assert_line --regexp '^receipt-[0-9a-f]+: untrusted: '
+  cp "$HELD/manifest" keep
+  flip "$HELD/manifest" 300
+  run -1 --separate-stderr mc-verify "$URL"
+  assert_line --regexp '^manifest: damaged: '
+  rm "$HELD/manifest"
+  run -1 --separate-stderr mc-verify "$URL"
+  assert_line --regexp '^manifest: missing: '
+  cp keep "$HELD/manifest"
+  mkdir store/studio-a/002
+  cp -r "$HELD" store/studio-a/002/alice
+  run -1 --separate-stderr mc-verify "$SERVER_URL/v1/recordings/studio-a/002/alice/"
+  assert_line --regexp "^manifest: wrong-name: it is of '$RECORDING'"
+}
+
+@test "a recording's URL: nothing held is 66, no server is 75, no recording's URL is 64" {
+  start_server store
+  run -66 --separate-stderr mc-verify "$SERVER_URL/v1/recordings/studio-a/001/alice/"
+  for url in "$SERVER_URL" "$SERVER_URL/" "$SERVER_URL/v1/recordings/studio-a/" "$SERVER_URL/v1/recordings/a/001/b/manifest" "$SERVER_URL/v1/recordings/a/001/%zz"; do
+    run -64 --separate-stderr mc-verify "$url"
+    [[ $stderr == *"not the URL of a recording"*"hint: it looks like"* ]]
+  done
+  run -64 --separate-stderr mc-verify "$SERVER_URL/v1/recordings/studio-a/001/alice/" "$SERVER_URL"
+  kill -KILL "$SERVER_PID"
+  wait "$SERVER_PID" || true
+  run -75 --separate-stderr mc-verify "$SERVER_URL/v1/recordings/studio-a/001/alice/"
+}
+
+@test "--receipt: proven by the pinned key, with no server and no media" {
+  start_held
+  kill -KILL "$SERVER_PID"
+  wait "$SERVER_PID" || true
+  receipt=$(cd "$RECORDING" && echo receipt-*)
+  rm "$RECORDING"/chunk_* "$RECORDING"/init_*
+  run --separate-stderr mc-verify --receipt "$RECORDING" --key server.pem
+  assert_success
+  assert_output --regexp "^$receipt: signed by key ${receipt#receipt-} at 20.*Z: $RECORDING, recording [0-9a-f]{32}, 4 chunks, .*, manifest $(sha256sum <"$RECORDING/manifest" | cut -c1-64) \(beside it\)$"
+  [ "$(mc-verify --json --receipt "$RECORDING" --key server.pem | jq -r '.ok, .receipts[0].chunks, .receipts[0].manifest_checked' | paste -sd ' ')" = "true 4 true" ]
+  # Alone, under another name: the signature and what it says.
+  mkdir safe
+  cp "$RECORDING/$receipt" safe/alice.receipt
+  run --separate-stderr mc-verify --receipt safe/alice.receipt --key server.pem
+  assert_success
+  assert_output --partial '(not here)'
+  # With another recording's manifest beside it.
+  sed '/^# t0/d' "$RECORDING/manifest" >safe/manifest
+  run -1 --separate-stderr mc-verify --receipt safe/alice.receipt --key server.pem
+  assert_line --regexp '^alice.receipt: wrong-receipt: '
+}
+
+@test "--receipt: any changed byte, another key, no receipt: 1; no key: 64; nothing there: 66" {
+  start_held
+  receipt=$(cd "$RECORDING" && echo receipt-*)
+  openssl genpkey -algorithm ed25519 2>/dev/null | openssl pkey -pubout -out other.pem
+  run -1 --separate-stderr mc-verify --receipt "$RECORDING" --key other.pem
+  assert_line --regexp "^$receipt: untrusted: "
+  mc-verify --receipt "$RECORDING/$receipt" --key other.pem --key server.pem
+  cp "$RECORDING/$receipt" keep
+  for at in $(seq 0 23 $(($(stat -c %s keep) - 1))); do
+    cp keep "$RECORDING/$receipt"
+    flip "$RECORDING/$receipt" "$at"
+    run -1 --separate-stderr mc-verify --receipt "$RECORDING" --key server.pem
+    assert_line --regexp "^$receipt: "
+  done
+  rm "$RECORDING/$receipt"
+  run -1 --separate-stderr mc-verify --receipt "$RECORDING" --key server.pem
+  assert_line --regexp '^receipt: missing: '
+  run -64 mc-verify --receipt "$RECORDING"
+  run -64 mc-verify --receipt "$RECORDING" "$RECORDING" --key server.pem
+  run -66 mc-verify --receipt nothing --key server.pem
+  mkdir empty
+  run -66 mc-verify --receipt empty --key server.pem
+  run -64 mc-verify
+}
+
+@test "a directory in place of the manifest is said plainly" {
   mkdir -p odd/manifest
   run -66 --separate-stderr mc-verify odd
   [[ $stderr == *"is a directory"* ]]
