@@ -113,7 +113,24 @@ std::mutex& FileStore::lock_of(const std::string& directory) {
   return recording_mutexes_[std::hash<std::string>{}(directory) % recording_mutexes_.size()];
 }
 
+void FileStore::forget_directory(const wire::RecordingPath& path) {
+  const std::lock_guard lock(directories_mutex_);
+  std::string directory = directory_of(path);
+  for (int level = 0; level < 3; ++level) {
+    durable_directories_.erase(directory);
+    directory = sys::parent_path(directory);
+  }
+}
+
 Result<std::unique_ptr<Staged>> FileStore::stage(const wire::RecordingPath& path, const std::string& name) {
+  auto staged = try_stage(path, name);
+  if (staged || staged.error().sys_errno != ENOENT) return staged;
+  // Somebody took away a directory that we remember (mc-serve prune): it is made anew.
+  forget_directory(path);
+  return try_stage(path, name);
+}
+
+Result<std::unique_ptr<Staged>> FileStore::try_stage(const wire::RecordingPath& path, const std::string& name) {
   MC_TRY(take_directory(path));
   const std::string staged =
       sys::join_path(directory_of(path), kStagePrefix + std::to_string(next_stage_.fetch_add(1)));

@@ -66,6 +66,8 @@ class FileStore final : public Store {
   // A directory is in use while a stage lies in it; when the last one is given back without having published, the
   // directory (and the ones above) go again if they are empty: a refused upload leaves nothing.
   Status take_directory(const wire::RecordingPath& path);
+  void forget_directory(const wire::RecordingPath& path);
+  Result<std::unique_ptr<Staged>> try_stage(const wire::RecordingPath& path, const std::string& name);
   void give_back_directory(const wire::RecordingPath& path, bool prune);
   // The names that we made in it before are durable when this returns; the only way to a 201.
   Status commit_names(const std::string& directory) { return commits_.commit(directory); }

@@ -54,6 +54,20 @@ class FileStoreTest : public ::testing::Test {
   std::unique_ptr<FileStore> store_;
 };
 
+TEST_F(FileStoreTest, DirectoriesThatSomebodyTookAwayAreMadeAnewDurably) {
+  const std::string root = directory_ / "store";
+  for (const char* gone : {"/studio-a/001/alice", "/studio-a/001", "/studio-a"}) {
+    ASSERT_EQ(put(kChunk, "media"), PutOutcome::created) << gone;
+    std::filesystem::remove_all(root + gone);
+  }
+  fs_.take_log();
+  ASSERT_EQ(put(kChunk, "media"), PutOutcome::created);
+  const auto log = fs_.take_log();
+  for (const char* parent : {"sync_directory ", "sync_directory studio-a", "sync_directory studio-a/001"}) {
+    EXPECT_EQ(std::ranges::count(log, parent), 1) << parent;
+  }
+}
+
 TEST_F(FileStoreTest, EverythingIsSyncedBeforeTheAnswer) {
   fs_.take_log();
   ASSERT_EQ(put(kChunk, "media"), PutOutcome::created);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/app.hpp"
+#include "mc-serve/prune.hpp"
 #include "mc-serve/token.hpp"
 #include "server/authority.hpp"
 #include "server/control_log.hpp"
@@ -106,9 +107,12 @@ Result<int> run(cli::Invocation& in) {
   TokenOptions token_options;
   const CLI::App* secret_command = add_secret_command(in, token_options);
   const CLI::App* token_command = add_token_command(in, token_options);
+  PruneArguments prune_arguments;
+  const CLI::App* prune_command = add_prune_command(in, prune_arguments);
   in.parse();
   if (*secret_command) return make_secret(in, token_options);
   if (*token_command) return make_token(in, token_options);
+  if (*prune_command) return prune(in, prune_arguments);
   const Log log = in.log();
   server::Options options;
   MC_TRY_ASSIGN(const auto tokens, authority(settings, log));
