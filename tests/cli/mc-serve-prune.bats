@@ -51,6 +51,7 @@ prune() { mc-serve prune --store file:store --synced "$@"; }
   run -66 mc-verify "$SERVER_URL/v1/recordings/$ROOM/"
   mc-push spool/$ROOM "$SERVER_URL"
   diff -r -x '.*' -x 'receipt-*' spool/$ROOM store/$ROOM # a new receipt: it was made anew
+  mc-verify spool/$ROOM "$SERVER_URL"
   mc-push spool/studio-a/001/bob "$SERVER_URL"
   run --separate-stderr prune --older-than 0s --json
   assert_success

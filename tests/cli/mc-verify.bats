@@ -107,6 +107,21 @@ flip() {
   assert_line --regexp '^chunk_000007.m4s: extra-there: '
 }
 
+@test "another receipt there is fine when it is true as well, and a finding when it is not" {
+  start_server store
+  mc-push "$RECORDING" "$SERVER_URL"
+  receipt=$(cd "$RECORDING" && echo receipt-*)
+  rm "store/$RECORDING/$receipt"
+  cp -r "$RECORDING" again
+  rm "again/$receipt"
+  mc-push again "$SERVER_URL"
+  run ! cmp "$RECORDING/$receipt" "store/$RECORDING/$receipt"
+  mc-verify "$RECORDING" "$SERVER_URL"
+  sed -i 's/^chunks .*/chunks 9/' "store/$RECORDING/$receipt"
+  run -1 --separate-stderr mc-verify "$RECORDING" "$SERVER_URL"
+  assert_line --regexp "^$receipt: differs-there: "
+}
+
 @test "a server that holds nothing of it" {
   start_server store
   run -1 --separate-stderr mc-verify "$RECORDING" "$SERVER_URL"

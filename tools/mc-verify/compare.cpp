@@ -32,6 +32,10 @@ class Comparison {
     held_.erase(found);
   }
 
+  void differs(const std::string& name, std::string detail) {
+    differences_.push_back({name, "differs-there", std::move(detail)});
+  }
+
   // Receipts are the server's own: it may hold some of other keys, and a guest may have fetched none yet.
   std::vector<spool::Finding> finish() && {
     for (const auto& [name, file] : held_) {
@@ -87,10 +91,16 @@ Result<std::vector<spool::Finding>> compare_with_server(sys::FileSystem& fs, con
     const ByteView beginning = ByteView(loaded.bytes).first(there->size_bytes);
     comparison.expect(wire::kManifestName, there->size_bytes, digest::sha256_hex(beginning));
   }
-  // A receipt that lies on both sides is the same one: it is written once.
+  // A receipt is written once; but when the recording was taken out of the store and sent again, there is another one
+  // by the same key, and both are true.
   for (const auto& [name, text] : receipts) {
     const auto same = [&name = name](const wire::HeldFile& file) { return file.name == name; };
-    if (std::ranges::any_of(held, same)) comparison.expect(name, text.size(), digest::sha256_hex(as_bytes(text)));
+    const auto other = std::ranges::find_if(held, same);
+    if (other == held.end() || other->sha256 == digest::sha256_hex(as_bytes(text))) continue;
+    auto fetched = upload::get_file(client, remote, name, kMaxReceiptBytes);
+    if (fetched.verdict != upload::Verdict::accepted) return fail(std::move(fetched.error));
+    const auto judged = spool::judge_receipt(name, fetched.body, &loaded, {});
+    if (judged.finding) comparison.differs(name, judged.finding->detail);
   }
   return std::move(comparison).finish();
 }
