@@ -1,4 +1,4 @@
-// One HTTP/1.1 connection (RFC 9112) on Beast. Private to server.cpp and connection.cpp.
+// One HTTP/1.1 connection (RFC 9112) on Beast. Private to server.cpp, connection.cpp and connection_body.cpp.
 //
 // A connection is a chain of callbacks on its own strand with exactly one operation outstanding, on the socket or on a
 // worker: read a header, read the body in pieces (each written to the stage by a worker before the next is read), write
@@ -80,6 +80,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
  private:
   using Next = std::function<void()>;
+  static constexpr std::size_t kPieceBytes = 256 * 1024;
+  static constexpr std::size_t kDrainPieceBytes = 16 * 1024;
+  static constexpr std::size_t kMaxDrainBytes = 1024 * 1024;
+  static constexpr std::size_t kReadAheadBytes = 64 * 1024;
 
   void handshake();
   void read_header();
@@ -115,6 +119,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void close();
 
   void work(net::thread_pool& pool, std::function<void()> job);
+  // Why Beast could not parse what came; nothing when the connection is just over.
+  static std::optional<Response> parse_failure(error_code ec);
   bool expects_continue() const;
   bool body_is_done() const { return body_left_ ? *body_left_ == 0 : parser_->is_done(); }
 
