@@ -1,7 +1,7 @@
 // mc-capture: devices, or a file that plays one, to NUT on stdout (mc-capture(1)).
 #pragma once
 
-#include "cli/app.hpp"
+#include "cli/main.hpp"
 
 namespace mc::tool_capture {
 
