@@ -132,6 +132,35 @@ END
   counted '0 0 1'
 }
 
+@test "what tests measured is shown, of failed cases only that" {
+  mkdir results
+  cat >results/ctest.xml <<'END'
+<testsuite name="(empty)">
+  <testcase name="net/chaos" classname="net/chaos" time="1" status="fail">
+    <failure message=""/>
+    <system-out>1..3
+stalls: sent again 4096 bytes &amp; 2 &lt; 3
+ok 1 stalls
+not ok 2 drop
+# (in test file x.bats, line 3)
+#   `false' failed
+# counted: 7
+ok 3 rate
+</system-out>
+  </testcase>
+  <testcase name="crash/states" classname="crash/states" time="1" status="run">
+    <system-out>Running main() from ./googletest/src/gtest_main.cc
+prefix  5000
+[==========] 4 tests from 1 test suite ran. (9 ms total)
+[  PASSED  ] 4 tests.
+</system-out>
+  </testcase>
+</testsuite>
+END
+  run -0 "$BATS_TEST_DIRNAME/../helpers/test-figures" results
+  assert_output $'net/chaos: stalls: sent again 4096 bytes & 2 < 3\ncrash/states: prefix  5000'
+}
+
 @test "no results are no tests" {
   mkdir results
   counted '0 0 0'
