@@ -28,6 +28,7 @@ demo() {
   [ -s out/run-1/alice.mp4 ] && [ -s out/run-2/alice.mp4 ]
 }
 
+# bats test_tags=long
 @test "the demo records a file in real time" {
   ffmpeg -v error -f lavfi -i testsrc2=size=320x240:rate=25 -f lavfi -i sine=sample_rate=48000 -t 2 \
     -c:v libx264 -preset ultrafast -c:a aac clip.mp4
@@ -37,6 +38,7 @@ demo() {
   assert_line --regexp '^demo: frames +50 picture, [1-9][0-9]* sound'
 }
 
+# bats test_tags=long
 @test "the demo records a silent film, and sound without a picture" {
   ffmpeg -v error -f lavfi -i testsrc2=size=320x240:rate=25 -t 1 -c:v libx264 -preset ultrafast silent.mp4
   ffmpeg -v error -f lavfi -i sine=sample_rate=48000 -t 1 -c:a aac dark.m4a

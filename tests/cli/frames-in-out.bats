@@ -16,6 +16,7 @@ same_through_the_chain() {
 
 both() { mapfile -t INPUT < <(picture "${1:-}" "${2:-}"; sound "${3:-}"); }
 
+# bats test_tags=long
 @test "the comparison notices a lost packet, a late stream, a picture that changed and a time off by two ticks" {
   both
   encode s.mp4 "${INPUT[@]}" "${H264[@]}" "${AAC[@]}"
@@ -45,24 +46,28 @@ both() { mapfile -t INPUT < <(picture "${1:-}" "${2:-}"; sound "${3:-}"); }
   same_through_the_chain s.mp4
 }
 
+# bats test_tags=long
 @test "H.264 and Opus" {
   both
   encode s.mkv "${INPUT[@]}" "${H264[@]}" -c:a libopus
   same_through_the_chain s.mkv
 }
 
+# bats test_tags=long
 @test "HEVC and AAC" {
   both
   encode s.mp4 "${INPUT[@]}" -c:v libx265 -preset ultrafast -x265-params log-level=error:keyint=30:open-gop=0:bframes=0 -tag:v hvc1 "${AAC[@]}"
   same_through_the_chain s.mp4
 }
 
+# bats test_tags=long
 @test "AV1 and Opus" {
   both
   encode s.mp4 "${INPUT[@]}" -c:v libaom-av1 -usage realtime -cpu-used 8 -g 30 -c:a libopus
   same_through_the_chain s.mp4
 }
 
+# bats test_tags=long
 @test "VP9 and Opus" {
   both
   encode s.webm "${INPUT[@]}" -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 30 -c:a libopus
@@ -75,12 +80,14 @@ both() { mapfile -t INPUT < <(picture "${1:-}" "${2:-}"; sound "${3:-}"); }
   same_through_the_chain s.m4a
 }
 
+# bats test_tags=long
 @test "FLAC alone" {
   mapfile -t INPUT < <(sound 44100)
   encode s.flac "${INPUT[@]}" -c:a flac
   same_through_the_chain s.flac
 }
 
+# bats test_tags=long
 @test "variable frame rate" {
   both
   encode s.mp4 "${INPUT[@]}" -vf "settb=1/90000,setpts='PTS+350*mod(N*N\,7)*lt(mod(N\,11)\,6)',select='gt(mod(n\,13)\,0)+eq(n\,0)'" \
@@ -89,6 +96,7 @@ both() { mapfile -t INPUT < <(picture "${1:-}" "${2:-}"; sound "${3:-}"); }
   same_through_the_chain s.mp4
 }
 
+# bats test_tags=long
 @test "29.97 frames a second" {
   both 320x180 30000/1001 44100
   encode s.mp4 "${INPUT[@]}" "${H264[@]}" "${AAC[@]}"
@@ -103,6 +111,7 @@ both() { mapfile -t INPUT < <(picture "${1:-}" "${2:-}"; sound "${3:-}"); }
   grep -q '^# gap track=1 ' recording/manifest
 }
 
+# bats test_tags=long
 @test "a hole of 2.5 seconds in picture and sound" {
   SECONDS_OF_MEDIA=6 both
   encode s.mkv "${INPUT[@]}" -vf "select='lt(t\,1.5)+gte(t\,4)'" -af "aselect='lt(t\,1.5)+gte(t\,4)'" -vsync passthrough \
@@ -117,6 +126,7 @@ both() { mapfile -t INPUT < <(picture "${1:-}" "${2:-}"; sound "${3:-}"); }
   same_through_the_chain s.mp4
 }
 
+# bats test_tags=long
 @test "picture that starts 0.7 seconds late" {
   mapfile -t INPUT < <(echo -itsoffset; echo 0.7; picture; sound)
   encode s.mp4 "${INPUT[@]}" "${H264[@]}" "${AAC[@]}"
@@ -130,12 +140,14 @@ both() { mapfile -t INPUT < <(picture "${1:-}" "${2:-}"; sound "${3:-}"); }
   same_through_the_chain s.mp4
 }
 
+# bats test_tags=long
 @test "HEVC with B-frames" {
   both
   encode s.mp4 "${INPUT[@]}" -c:v libx265 -preset ultrafast -x265-params log-level=error:keyint=30:open-gop=0:bframes=3:b-adapt=0 -tag:v hvc1 "${AAC[@]}"
   same_through_the_chain s.mp4
 }
 
+# bats test_tags=long
 @test "Annex B from MPEG-TS, with parameter sets in band, and the same as avcC" {
   both
   encode s.mp4 "${INPUT[@]}" "${H264[@]}" "${AAC[@]}"

@@ -83,6 +83,7 @@ continue_and_close() {
   continue_and_close rec
 }
 
+# bats test_tags=long
 @test "kill -9 of mc-mux behind another program's NUT" {
   start_pipeline rec ffmpeg -v error -re -f lavfi -i testsrc2=size=320x180:rate=30 -f lavfi -i sine -c:v libx264 \
     -preset ultrafast -g 30 -c:a aac -f nut -
@@ -102,6 +103,7 @@ continue_and_close() {
   mc-verify rec
 }
 
+# bats test_tags=long
 @test "mc-spool alone is told to stop while the producer goes on: what came is durable, the recording stays open" {
   start_pipeline rec "${CAPTURE[@]}"
   await_frames 60

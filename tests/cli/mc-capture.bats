@@ -105,6 +105,7 @@ tag_of() { ffprobe -v quiet -show_entries "$2" -of default=nk=1:nw=1 "$1" | head
   expect_playable a.mp4
 }
 
+# bats test_tags=long
 @test "a reader that is too slow costs packets, said in band, never the capture" {
   # 2.4 MB of noise against a queue of 1 MB and a reader that sleeps until the capture has ended.
   mkfifo pipe done
@@ -138,6 +139,7 @@ tag_of() { ffprobe -v quiet -show_entries "$2" -of default=nk=1:nw=1 "$1" | head
   assert_line --partial '# end '
 }
 
+# bats test_tags=long
 @test "other encoders" {
   mc-capture --video $VIDEO --video-codec libx265 --audio $AUDIO --audio-codec flac --duration 1.2 --pace none | mc-mux >a.mp4
   [ "$(codec_of a.mp4 v)" = hevc ]

@@ -31,8 +31,9 @@ flip() {
   assert_output --partial 'all is well'
 }
 
-@test "a flipped byte in any file: exit 1, and the file's name" {
-  for name in init_001.mp4 chunk_000001.m4s chunk_000002.m4s chunk_000003.m4s chunk_000004.m4s; do
+# flips_in NAMES...: at four places of each of these files.
+flips_in() {
+  for name; do
     size=$(stat -c %s "$RECORDING/$name")
     for at in 0 40 $((size / 2)) $((size - 1)); do
       cp "$RECORDING/$name" keep
@@ -45,13 +46,23 @@ flip() {
   done
 }
 
-@test "a flipped byte in any line of the manifest: exit 1, and 'manifest' with the line" {
+@test "a flipped byte in a file: exit 1, and the file's name" { flips_in init_001.mp4 chunk_000003.m4s; }
+
+# bats test_tags=long
+@test "a flipped byte in any file: exit 1, and the file's name" {
+  flips_in init_001.mp4 chunk_000001.m4s chunk_000002.m4s chunk_000003.m4s chunk_000004.m4s
+}
+
+# flips_in_manifest EVERY: at three places of every EVERYth line.
+flips_in_manifest() {
   cp "$RECORDING/manifest" keep
   start=0
   number=0
   while IFS= read -r line; do
     number=$((number + 1))
-    for at in $((start + 1)) $((start + ${#line} / 2)) $((start + ${#line})); do
+    places=($((start + 1)) $((start + ${#line} / 2)) $((start + ${#line})))
+    [ $((number % $1)) -eq 0 ] || places=()
+    for at in "${places[@]}"; do
       cp keep "$RECORDING/manifest"
       flip "$RECORDING/manifest" "$at"
       run --separate-stderr mc-verify "$RECORDING"
@@ -61,6 +72,11 @@ flip() {
     start=$((start + ${#line} + 1))
   done <keep
 }
+
+@test "a flipped byte in a line of the manifest: exit 1, and 'manifest' with the line" { flips_in_manifest 4; }
+
+# bats test_tags=long
+@test "a flipped byte in any line of the manifest: exit 1, and 'manifest' with the line" { flips_in_manifest 1; }
 
 @test "a missing file: exit 1, and its name" {
   rm "$RECORDING/chunk_000003.m4s"

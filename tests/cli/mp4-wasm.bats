@@ -1,4 +1,5 @@
 # lib/mp4 compiles to WebAssembly, as the browser that comes later will need it, and works there.
+# label: long
 load ../helpers/common
 
 setup_file() {

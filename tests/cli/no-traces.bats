@@ -3,14 +3,15 @@
 load ../helpers/common
 
 # The files of the project: what git tracks; in an unpacked archive, all but what is built.
-project_files() {
-  cd "$MC_SOURCE"
+setup_file() {
+  cd "$MC_SOURCE" || return 1
   if git ls-files -z 2>/dev/null | grep -qz .; then
-    git ls-files -z | while IFS= read -r -d '' file; do [ ! -f "$file" ] || printf '%s\0' "$file"; done
+    comm -z -23 <(git ls-files -z | sort -zu) <(git ls-files -z --deleted | sort -zu) >"$BATS_FILE_TMPDIR/files"
   else
-    find . -type f -not -path './.git/*' -not -path './build*' -not -path './demo-out/*' -print0
+    find . -type f -not -path './.git/*' -not -path './build*' -not -path './demo-out/*' -print0 >"$BATS_FILE_TMPDIR/files"
   fi
 }
+project_files() { cat "$BATS_FILE_TMPDIR/files"; }
 
 # none PATTERN WHAT [FILE PATTERN]: no line of the project's text files matches. Patterns are spelled so that they do not find
 # themselves.
