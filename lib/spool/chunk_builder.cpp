@@ -38,9 +38,12 @@ class Ledger {
     const std::string kind = json::get_string(*object, "event").value_or("event");
     if (kind == "gap") {
       const auto track = json::get_int(*object, "track");
-      for (const auto& candidate : movie_.tracks) {
-        if (!track || *track == candidate.id) reason_[candidate.id] = *object;
+      if (track) {
+        // Also of a track that the movie lacks: all of its frames may be lost.
+        reason_[static_cast<std::uint32_t>(*track)] = *object;
+        return;
       }
+      for (const auto& candidate : movie_.tracks) reason_[candidate.id] = *object;
       return;
     }
     if (kind == "start" || kind == "end") return;

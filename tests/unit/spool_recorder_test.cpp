@@ -210,6 +210,23 @@ TEST_F(RecorderTest, ClockSetBackNeverPutsTheInputBeforeWhatIsThere) {
   EXPECT_EQ(verify().video_frames, 25U);
 }
 
+TEST_F(RecorderTest, GapThatNoFrameFollowsIsLedgeredAllTheSame) {
+  Recorder r = open();
+  ASSERT_TRUE(r.take(mp4::InitItem{movie()}));
+  feed(r, 0, 1500);
+  ASSERT_TRUE(r.take(event(R"({"event":"gap","track":3,"reason":"queue-overflow","packets":9})", 1500)));
+  ASSERT_TRUE(r.take(event(R"({"event":"gap","track":1,"reason":"queue-overflow","packets":7})", 1500)));
+  ASSERT_TRUE(r.take(event(R"({"event":"end"})", 1500)));
+  ASSERT_TRUE(r.finish(EndOfStream::whole));
+  verify();
+  const auto m = manifest();
+  EXPECT_TRUE(m.gaps.empty());
+  ASSERT_EQ(m.notes.size(), 2U);
+  EXPECT_EQ(m.notes[0].keyword, "dropped");
+  EXPECT_EQ(m.notes[0].values[0], (std::pair<std::string, std::string>{"track", "1"}));
+  EXPECT_EQ(m.notes[1].values[0], (std::pair<std::string, std::string>{"track", "3"}));
+}
+
 TEST_F(RecorderTest, HoleIsLedgeredWithTheReasonThatCameInBand) {
   Recorder r = open();
   ASSERT_TRUE(r.take(mp4::InitItem{movie()}));
