@@ -59,6 +59,33 @@ ByteBuffer make_audio_entry(FourCc type, const AudioConfig& config) {
   return out;
 }
 
+// The SEI units of the extradata as arrays behind those of an hvcC (14496-15 8.3.3.1.2): mastering display, light
+// level.
+void append_declarative(ByteBuffer& hvcc, ByteView extradata) {
+  constexpr std::size_t kMaxBytes = 1U << 16;  // more is no real stream
+  constexpr std::size_t kArrays = 22;          // where their number stands
+  constexpr unsigned kPrefixSei = 39, kSuffixSei = 40;
+  const auto configuration = read_nal_configuration(Codec::hevc, extradata);
+  if (!configuration || hvcc.size() <= kArrays) return;
+  std::size_t kept = 0;
+  for (const unsigned type : {kPrefixSei, kSuffixSei}) {
+    std::vector<ByteView> units;
+    for (const ByteView nal : configuration->nals) {
+      if ((nal[0] >> 1 & 0x3f) != type || nal.size() > UINT16_MAX || kept + nal.size() > kMaxBytes) continue;
+      kept += nal.size();
+      units.push_back(nal);
+    }
+    if (units.empty()) continue;
+    ++hvcc[kArrays];
+    append_be(hvcc, type, 1);  // there may be others in band
+    append_be(hvcc, units.size(), 2);
+    for (const ByteView nal : units) {
+      append_be(hvcc, nal.size(), 2);
+      append(hvcc, nal);
+    }
+  }
+}
+
 Result<ByteBuffer> make_nal_entry(const CodecParameters& parameters, ByteView key_frame) {
   MC_TRY_ASSIGN(const NalConfiguration configuration, read_nal_configuration(parameters.codec, parameters.extradata));
   ParameterSets sets(parameters.codec);
@@ -89,9 +116,10 @@ const char* name(Codec codec) {
 ByteBuffer make_nal_sample_entry(const CodecParameters& parameters, const ParameterSets& sets) {
   const SpsInfo info = sets.sps_info().value_or(SpsInfo{});
   const bool is_h264 = parameters.codec == Codec::h264;
+  ByteBuffer record = sets.decoder_configuration();
+  if (!is_h264) append_declarative(record, parameters.extradata);
   return make_visual_entry(parameters, is_h264 ? fourcc("avc1") : fourcc("hvc1"),
-                           is_h264 ? fourcc("avcC") : fourcc("hvcC"), sets.decoder_configuration(), info.width,
-                           info.height);
+                           is_h264 ? fourcc("avcC") : fourcc("hvcC"), record, info.width, info.height);
 }
 
 Result<ByteBuffer> make_sample_entry(const CodecParameters& parameters, ByteView key_frame) {

@@ -37,12 +37,13 @@ Result<ByteBuffer> make_sample_entry(const CodecParameters& parameters, ByteView
 // H.264 and HEVC: how the frames of a stream are framed and which parameter sets they need.
 // `normalise` turns a frame (Annex B, or length-prefixed with 1 to 4 byte lengths) into 4-byte length prefixes and
 // keeps every NAL unit of it. In a key frame, those parameter sets of the current description that it does not carry
-// itself are put in front, behind an access unit delimiter; so are the SEI units of the extradata (of an hvcC they hold
-// for the whole stream, ISO/IEC 14496-15 8.3.3.1.2: HDR metadata). Parameter sets in band that are not in the
-// description change it: a set of the same kind and id is replaced, others stay (an SPS takes along the PPS that were
-// for its forerunner). `sample_entry` of the result is then set, and holds for this frame and the following ones; it is
-// set too for the first frame when the extradata had no parameter sets. It is what make_sample_entry would give. May be
-// moved, not copied.
+// itself are put in front, behind an access unit delimiter. SEI units of the extradata hold for the whole stream (HDR
+// metadata): of HEVC they are kept in the description (ISO/IEC 14496-15 8.3.3.1.2), of H.264, whose record has no place
+// for them, they are put into each key frame too. Parameter sets in band that are not in the description change it: a
+// set of the same kind and id is replaced, others stay (an SPS takes along the PPS that were for its forerunner).
+// `sample_entry` of the result is then set, and holds for this frame and the following ones; it is set too for the
+// first frame when the extradata had no parameter sets. It is what make_sample_entry would give. May be moved, not
+// copied.
 class NalFramer {
  public:
   // codec h264 or hevc; the extradata decides the framing (first byte 1 = avcC/hvcC, else Annex B).

@@ -19,7 +19,7 @@ struct NalFramer::State {
   CodecParameters parameters;
   NalFraming framing;
   ParameterSets sets;
-  std::vector<ByteBuffer> declarative;  // of the extradata: SEI for the whole stream, such as a mastering display
+  std::vector<ByteBuffer> declarative;  // of the extradata: SEI for the whole stream; H.264 only
   bool described = false;
 
   void keep_declarative(const std::vector<ByteView>& nals) {
@@ -39,7 +39,7 @@ NalFramer::NalFramer(const CodecParameters& parameters)
   if (const auto configuration = read_nal_configuration(parameters.codec, state_->parameters.extradata)) {
     state_->framing = configuration->framing;
     state_->sets.update(configuration->nals);
-    state_->keep_declarative(configuration->nals);
+    if (parameters.codec == Codec::h264) state_->keep_declarative(configuration->nals);
     state_->described = state_->sets.complete();
   }
 }

@@ -148,6 +148,19 @@ both() { mapfile -t INPUT < <(picture "${1:-}" "${2:-}"; sound "${3:-}"); }
 }
 
 # bats test_tags=long
+@test "HEVC with HDR10 metadata: mastering display and light level stay in hvcC and with the pictures" {
+  both
+  encode s.mp4 "${INPUT[@]}" -c:v libx265 -preset ultrafast -pix_fmt yuv420p10le -tag:v hvc1 "${AAC[@]}" -x265-params \
+    "log-level=error:keyint=30:open-gop=0:bframes=0:master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1):max-cll=1000,400"
+  same_through_the_chain s.mp4
+  for name in s.mp4 out.mp4; do
+    ffprobe -v error -select_streams v -read_intervals '%+#1' -show_frames "$name" >$name.side
+    grep -q '^max_luminance=10000000/10000' $name.side || fail "$name: $(cat $name.side)"
+    grep -q '^max_content=1000' $name.side || fail "$name: $(cat $name.side)"
+  done
+}
+
+# bats test_tags=long
 @test "Annex B from MPEG-TS, with parameter sets in band, and the same as avcC" {
   both
   encode s.mp4 "${INPUT[@]}" "${H264[@]}" "${AAC[@]}"

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "mp4/codec.hpp"
 #include "mp4/nal.hpp"
 #include "mp4/sample_entry.hpp"
@@ -128,17 +130,35 @@ TEST(NalFramer, HevcNeedsAllThreeKinds) {
   EXPECT_FALSE(g.normalise(prefixed({unhex("0201d0")}))->key);
 }
 
-TEST(NalFramer, SeiOfTheExtradataStandsInEachKeyFrameOnce) {
+TEST(NalFramer, SeiOfAnHvcCStaysThereAndFramesStayAsTheyAre) {
   const ByteBuffer key_slice = unhex("2801af0102");
-  const ByteBuffer sei = unhex("4e01891800000000");  // mastering display colour volume, cut short
+  const ByteBuffer sei = unhex("4e01891800000080");  // mastering display colour volume, cut short
+  const ByteBuffer array = unhex("270001 0008 4e01891800000080");
   ByteBuffer hvcc = kHvcC;
   ++hvcc[22];  // one array more
-  append(hvcc, unhex("a7000100084e01891800000000"));
+  append(hvcc, array);
   NalFramer f = framer(hvcc, Codec::hevc);
-  const ByteBuffer want = prefixed({kHevcVps, kHevcSps, kHevcPps, sei, key_slice});
-  EXPECT_EQ(f.normalise(prefixed({key_slice}))->data, want);
-  EXPECT_EQ(f.normalise(prefixed({unhex("0201d0")}))->data, prefixed({unhex("0201d0")}));
-  EXPECT_EQ(f.normalise(prefixed({sei, key_slice}))->data, want) << "carried by the frame itself";
+  EXPECT_EQ(f.normalise(prefixed({key_slice}))->data, prefixed({kHevcVps, kHevcSps, kHevcPps, key_slice}));
+  EXPECT_EQ(f.normalise(prefixed({sei, key_slice}))->data, prefixed({kHevcVps, kHevcSps, kHevcPps, sei, key_slice}));
+  // However the extradata came, the description has it, behind the parameter sets.
+  CodecParameters parameters;
+  parameters.codec = Codec::hevc;
+  for (const ByteBuffer& extradata : {hvcc, annex_b({kHevcVps, kHevcSps, kHevcPps, sei})}) {
+    parameters.extradata = extradata;
+    const auto entry = make_sample_entry(parameters, {});
+    ASSERT_TRUE(entry);
+    const auto found = std::ranges::search(*entry, array);
+    EXPECT_EQ(found.end(), entry->end()) << "the last of the record, which is the last of the entry";
+    EXPECT_EQ(found.size(), array.size());
+  }
+}
+
+TEST(NalFramer, SeiOfH264ExtradataStandsInEachKeyFrameOnce) {
+  NalFramer f = framer(annex_b({kSps, kPps, kSei}));
+  const ByteBuffer want = prefixed({kSps, kPps, kSei, kKeySlice});
+  EXPECT_EQ(f.normalise(annex_b({kKeySlice}))->data, want);
+  EXPECT_EQ(f.normalise(annex_b({kSlice}))->data, prefixed({kSlice}));
+  EXPECT_EQ(f.normalise(annex_b({kSei, kKeySlice}))->data, want) << "carried by the frame itself";
 }
 
 TEST(NalFramer, TrailingZerosAndLongStartCodesAreNotPartOfANalUnit) {
