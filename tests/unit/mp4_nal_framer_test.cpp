@@ -147,9 +147,8 @@ TEST(NalFramer, SeiOfAnHvcCStaysThereAndFramesStayAsTheyAre) {
     parameters.extradata = extradata;
     const auto entry = make_sample_entry(parameters, {});
     ASSERT_TRUE(entry);
-    const auto found = std::ranges::search(*entry, array);
-    EXPECT_EQ(found.end(), entry->end()) << "the last of the record, which is the last of the entry";
-    EXPECT_EQ(found.size(), array.size());
+    ASSERT_GT(entry->size(), array.size());
+    EXPECT_TRUE(std::equal(array.rbegin(), array.rend(), entry->rbegin())) << "the last of the record and of the entry";
   }
 }
 
