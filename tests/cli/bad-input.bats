@@ -96,7 +96,7 @@ record() {
   [ ! -e rec/manifest ]
 }
 
-@test "NUT, cut and flipped" { sweep record 4 "$BATS_FILE_TMPDIR/av.nut"; }
+@test "NUT, cut and flipped" { sweep record 2 "$BATS_FILE_TMPDIR/av.nut"; }
 
 # bats test_tags=long
 @test "NUT, cut and flipped at 200 places" { sweep record 200 "$BATS_FILE_TMPDIR/av.nut"; }
@@ -119,7 +119,7 @@ spool() {
   fi
 }
 
-@test "fragmented MP4, cut and flipped" { sweep spool 4 "$BATS_FILE_TMPDIR/av.fmp4"; }
+@test "fragmented MP4, cut and flipped" { sweep spool 2 "$BATS_FILE_TMPDIR/av.fmp4"; }
 
 # bats test_tags=long
 @test "fragmented MP4, cut and flipped at 200 places" { sweep spool 200 "$BATS_FILE_TMPDIR/av.fmp4"; }
@@ -146,7 +146,7 @@ capture() {
   done
 }
 
-@test "a file that mc-capture plays, cut and flipped" { sweep capture 4 "$BATS_FILE_TMPDIR/short.mkv"; }
+@test "a file that mc-capture plays, cut and flipped" { sweep capture 2 "$BATS_FILE_TMPDIR/short.mkv"; }
 
 # bats test_tags=long
 @test "a file that mc-capture plays, cut and flipped at 200 places" {
@@ -165,7 +165,7 @@ verify() {
   fi
 }
 
-@test "mc-verify on a recording, cut and flipped" { sweep_recording verify 10; }
+@test "mc-verify on a recording, cut and flipped" { sweep_recording verify 5; }
 
 # bats test_tags=long
 @test "mc-verify on a recording, cut and flipped at 200 places" { sweep_recording verify 200; }
@@ -184,7 +184,7 @@ join() {
   [ ! -e out.mp4 ] || { echo "$4: there is a file"; return 1; }
 }
 
-@test "mc-join on a recording, cut and flipped" { sweep_recording join 10; }
+@test "mc-join on a recording, cut and flipped" { sweep_recording join 5; }
 
 # bats test_tags=long
 @test "mc-join on a recording, cut and flipped at 200 places" { sweep_recording join 200; }
@@ -209,7 +209,7 @@ push_recording() {
   diff -r -x '.*' studio/001/alice store/studio/001/alice
 }
 
-@test "mc-push of a recording, cut and flipped" { push_recording 10; }
+@test "mc-push of a recording, cut and flipped" { push_recording 5; }
 
 # bats test_tags=long
 @test "mc-push of a recording, cut and flipped at 200 places" { push_recording 200; }
@@ -237,7 +237,7 @@ serve_requests() {
   grep -aq '^HTTP/1.1 20[01]' answer
 }
 
-@test "requests to mc-serve, cut and flipped" { serve_requests 6; }
+@test "requests to mc-serve, cut and flipped" { serve_requests 4; }
 
 # bats test_tags=long
 @test "requests to mc-serve, cut and flipped at 200 places" { serve_requests 200; }
