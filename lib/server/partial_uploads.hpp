@@ -78,7 +78,7 @@ class PartialUploads {
   // work.
   void enforce_limits(Dropped& dropped);
 
-  const Limits limits_;
+  Limits limits_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::map<Key, Entry> entries_;

@@ -438,9 +438,9 @@ class Proxy {
       if (!server->write(piece)) return false;
       done += piece.size();
       counts.add("bytes-to-server", piece.size());
-      if (done > request.head.size()) counts.add("body-bytes-up", piece.size());
       if (done == request.size()) break;
       piece = client.read_some(request.size() - done);
+      counts.add("body-bytes-up", piece.size());  // also what is cut off now: it was sent
     }
     if (is_kept) send_twin(request, body);
     return true;

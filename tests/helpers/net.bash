@@ -36,7 +36,8 @@ expect_synced() {
     mc-verify --quiet "$1/$3" "$SERVER_URL"
 }
 
-# sent_again DIR: of the bodies that went upwards, what the recording's files do not account for, as "N bytes (P %)".
+# sent_again DIR: of the bodies that the client sent, what the recording's files do not account for, as "N bytes (P %)".
+# What lay in the proxy when a connection was cut is among them: up to a piece of 16 KiB each time.
 sent_again() {
   local size
   size=$(cat "$1"/manifest "$1"/init_* "$1"/chunk_* | wc -c)
