@@ -28,10 +28,10 @@ Result<std::size_t> ByteInput::read(std::span<std::uint8_t> into) {
     if (given_back_at_ == given_back_.size()) given_back_ = {};
     return n;
   }
-  for (;;) {
+  for (bool nothing_came = false;; nothing_came = true) {
     int timeout_ms = -1;
     if (before_read_) {
-      MC_TRY_ASSIGN(timeout_ms, before_read_());
+      MC_TRY_ASSIGN(timeout_ms, before_read_(nothing_came));
     }
     MC_TRY_ASSIGN(const bool ready, wait(timeout_ms));
     if (at_end_) return std::size_t{0};

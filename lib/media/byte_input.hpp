@@ -18,7 +18,8 @@
 namespace mc::media {
 
 // How many milliseconds reading may wait before the hook is called again; negative: until something comes.
-using BeforeRead = std::function<Result<int>()>;
+// `nothing_came`: it waited so long as it was last told, and there was nothing to read.
+using BeforeRead = std::function<Result<int>(bool nothing_came)>;
 
 class ByteInput {
  public:

@@ -95,7 +95,7 @@ Status Fragmenter::add(const Packet& packet) {
   }
   held_bytes_ += held.frame.data.size();
   held_.emplace_back(std::move(held));
-  return start_if_ready(false);
+  return start_if_ready(Input::flows);
 }
 
 Status Fragmenter::take_event(const Stream& stream, const Packet& packet) {
@@ -118,30 +118,38 @@ Status Fragmenter::take_event(const Stream& stream, const Packet& packet) {
   return {};
 }
 
-Result<int> Fragmenter::before_read() {
-  MC_TRY(start_if_ready(false));
+Result<int> Fragmenter::before_read(bool nothing_came) {
+  MC_TRY(start_if_ready(nothing_came ? Input::starves : Input::flows));
   MC_TRY(out_.flush());
   if (started_ || !first_monotonic_ns_ || held_.empty()) return -1;
-  const std::int64_t waited = options_.clock->monotonic_ns() - *first_monotonic_ns_;
-  const std::int64_t until = waited < kHoldNs ? kHoldNs : kParametersNs;
-  return static_cast<int>(std::max<std::int64_t>(until - waited, 0) / 1'000'000 + 1);
+  const std::int64_t held = held_for_ns();
+  if (held >= kHoldNs && all_described()) return 1;  // only to see whether there is something to read
+  const std::int64_t until = held < kHoldNs ? kHoldNs : kParametersNs;
+  return static_cast<int>(std::max<std::int64_t>(until - held, 0) / 1'000'000 + 1);
 }
 
-bool Fragmenter::ready_to_start(bool at_end) {
-  const auto all = [this](auto&& has) { return std::all_of(tracks_.begin(), tracks_.end(), has); };
-  const std::int64_t waited = first_monotonic_ns_ ? options_.clock->monotonic_ns() - *first_monotonic_ns_ : 0;
-  const bool described = all([](const auto& track) { return track->framer.describe_without_packet(); });
-  if (at_end || waited >= kParametersNs || held_bytes_ >= kHoldBytes) {
-    return std::any_of(tracks_.begin(), tracks_.end(), [](const auto& track) { return track->framer.is_described(); });
+std::int64_t Fragmenter::held_for_ns() const {
+  return first_monotonic_ns_ ? options_.clock->monotonic_ns() - *first_monotonic_ns_ : 0;
+}
+
+bool Fragmenter::all_described() const {
+  return std::ranges::all_of(tracks_, [](const auto& track) { return track->framer.describe_without_packet(); });
+}
+
+bool Fragmenter::ready_to_start(Input input) const {
+  const bool described = all_described();
+  if (input == Input::ended || held_for_ns() >= kParametersNs || held_bytes_ >= kHoldBytes) {
+    return std::ranges::any_of(tracks_, [](const auto& track) { return track->framer.is_described(); });
   }
   if (!described) return false;
-  const bool all_shown = all([](const auto& track) { return track->shown; });
-  return t0_tagged_ || options_.time_stamps == TimeStamps::arrival || all_shown || waited >= kHoldNs;
+  const bool all_shown = std::ranges::all_of(tracks_, [](const auto& track) { return track->shown; });
+  return t0_tagged_ || options_.time_stamps == TimeStamps::arrival || all_shown ||
+         (input == Input::starves && held_for_ns() >= kHoldNs);
 }
 
-Status Fragmenter::start_if_ready(bool at_end) {
+Status Fragmenter::start_if_ready(Input input) {
   const auto is_frame = [](const Held& held) { return std::holds_alternative<HeldFrame>(held); };
-  if (started_ || std::none_of(held_.begin(), held_.end(), is_frame) || !ready_to_start(at_end)) return {};
+  if (started_ || std::none_of(held_.begin(), held_.end(), is_frame) || !ready_to_start(input)) return {};
   return start();
 }
 
@@ -377,7 +385,7 @@ std::int64_t Fragmenter::wall_ns_at(std::uint64_t time, std::uint32_t timescale)
 }
 
 Status Fragmenter::finish(InputEnd how) {
-  MC_TRY(start_if_ready(true));
+  MC_TRY(start_if_ready(Input::ended));
   if (!started_) {
     if (!first_monotonic_ns_) return fail(ErrorKind::not_found, "the input has no frames");
     return fail(ErrorKind::damaged, "the input has no frame that can be shown");

@@ -2,7 +2,7 @@
 //
 //   Fragmenter fragmenter(*source, out, options);
 //   for each packet: MC_TRY(fragmenter.add(packet));
-//   before each read of the input: fragmenter.before_read();   // writes out what is gathered
+//   before each read of the input: fragmenter.before_read(…);  // writes out what is gathered
 //   MC_TRY(fragmenter.finish(InputEnd::whole));                // at the end of the input
 //
 // What comes out (mc-mux(1)):
@@ -16,8 +16,9 @@
 //                             says himself when the recording ends
 //
 // t0 is the option, else the tag `maycast-t0`, else the earliest decode time among the first packets of all streams:
-// packets are held until each stream has shown one, at most kHoldNs. Parameters that only a packet can tell are waited
-// for up to kParametersNs; a stream that then still lacks them is left out, with a warning.
+// packets are held until each stream has shown one, and kHoldNs at most; but as long as there is input to read, they go
+// on being held, since it is we who are late then, not the stream (kParametersNs, kHoldBytes). Parameters that only a
+// packet can tell are waited for up to kParametersNs; a stream that then still lacks them is left out, with a warning.
 //
 // The decode time of a track's frame is its decode time in the source minus t0, plus the priming for sound (which
 // Track::media_time takes off again). Where t0 was given and pictures with B-frames begin at it, plus the smallest
@@ -80,9 +81,9 @@ class Fragmenter {
   Fragmenter(const Source& source, GatherWriter& out, FragmenterOptions options);
 
   Status add(const Packet& packet);
-  // To be called before the input is waited for. The answer: after how many milliseconds it wants to be called again at
-  // the latest, or -1.
-  Result<int> before_read();
+  // To be called before the input is waited for; `nothing_came` when that was done for as long as the last answer said,
+  // in vain. The answer: after how many milliseconds it wants to be called again at the latest, or -1.
+  Result<int> before_read(bool nothing_came);
   // Kinds: not_found (not a single frame came), damaged (packets, but no frame could be made of them).
   Status finish(InputEnd how);
   bool wrote_init() const { return started_; }
@@ -117,8 +118,11 @@ class Fragmenter {
   using Held = std::variant<HeldFrame, HeldEvent>;
 
   Status take_event(const Stream& stream, const Packet& packet);
-  Status start_if_ready(bool at_end);
-  bool ready_to_start(bool at_end);
+  enum class Input : std::uint8_t { flows, starves, ended };
+  Status start_if_ready(Input input);
+  bool ready_to_start(Input input) const;
+  bool all_described() const;
+  std::int64_t held_for_ns() const;
   Status start();
   void choose_t0();
   void write_init();

@@ -133,18 +133,35 @@ TEST_F(FragmenterTest, ASilentStreamHoldsTheFirstFrameNoLongerThanAMoment) {
   source.all = {vp9(90000), aac(48000)};
   begin();
   picture(0, true);
-  const auto wait_ms = fragmenter->before_read();
+  const auto wait_ms = fragmenter->before_read(false);
   ASSERT_TRUE(wait_ms);
   EXPECT_GT(*wait_ms, 0);
   EXPECT_LE(*wait_ms, 60);
   EXPECT_FALSE(fragmenter->wrote_init());
   clock.now += Fragmenter::kHoldNs;
-  ASSERT_TRUE(fragmenter->before_read());
+  ASSERT_TRUE(fragmenter->before_read(true));
   EXPECT_TRUE(fragmenter->wrote_init());
   const Output found = output();
   ASSERT_EQ(found.inits.size(), 1U);
   EXPECT_EQ(found.inits[0].tracks.size(), 2U) << "the silent stream has its track";
   EXPECT_EQ(found.samples.size(), 1U);
+}
+
+// A machine that is busy: the sound is there to read, but it took us a while to come to it.
+TEST_F(FragmenterTest, SoundThatWaitsToBeReadIsNotTakenForASilentStream) {
+  source.all = {vp9(90000), aac(48000)};
+  begin();
+  picture(90000, true);
+  clock.now += 3 * Fragmenter::kHoldNs;
+  const auto wait_ms = fragmenter->before_read(false);
+  ASSERT_TRUE(wait_ms);
+  EXPECT_EQ(*wait_ms, 1);
+  EXPECT_FALSE(fragmenter->wrote_init());
+  picture(93000, false);
+  EXPECT_FALSE(fragmenter->wrote_init());
+  sound(1, 47000);
+  ASSERT_TRUE(fragmenter->finish(InputEnd::whole));
+  EXPECT_EQ(times_of(output(), 2), (std::vector<std::int64_t>{0})) << "and nothing of it is before zero";
 }
 
 TEST_F(FragmenterTest, WithATaggedZeroNothingIsHeld) {

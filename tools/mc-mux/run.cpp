@@ -101,8 +101,8 @@ Result<int> mux(cli::Invocation& in, const Options& options, int input_fd, const
   media::GatherWriter out([&file] { return file.open(); },
                           options.output.empty() || options.output == "-" ? "stdout" : "'" + options.output + "'");
   std::unique_ptr<media::Fragmenter> fragmenter;
-  media::ByteInput input(input_fd, what, in.stop.stop_fd(), [&fragmenter]() -> Result<int> {
-    return fragmenter ? fragmenter->before_read() : Result<int>(-1);
+  media::ByteInput input(input_fd, what, in.stop.stop_fd(), [&fragmenter](bool nothing_came) -> Result<int> {
+    return fragmenter ? fragmenter->before_read(nothing_came) : Result<int>(-1);
   });
   MC_TRY_ASSIGN(const auto source, media::open_source(input, {options.format, in.log()}));
   fragmenter = std::make_unique<media::Fragmenter>(*source, out, how);
