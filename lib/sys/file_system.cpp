@@ -203,11 +203,17 @@ std::string join_path(const std::string& directory, const std::string& name) {
 }
 
 Status make_directories(FileSystem& fs, const std::string& path) {
-  if (const auto found = fs.info(path); found && found->type == FileType::directory) return {};
   const std::string parent = parent_path(path);
-  if (parent != path) MC_TRY(make_directories(fs, parent));
-  MC_TRY(fs.make_directory(path));
-  return fs.sync_directory(parent);
+  if (parent == path) return {};  // the root, or where we are
+  const auto found = fs.info(path);
+  MC_TRY(make_directories(fs, parent));
+  if (!found || found->type != FileType::directory) MC_TRY(fs.make_directory(path));
+  Status synced = fs.sync_directory(parent);
+  if (!synced && found) {
+    const int reason = synced.error().sys_errno;
+    if (reason == EACCES || reason == EPERM || reason == EINVAL || reason == EROFS) return {};
+  }
+  return synced;
 }
 
 Result<ByteBuffer> read_file(FileSystem& fs, const std::string& path, std::uint64_t limit_bytes) {

@@ -75,8 +75,9 @@ class FileSystem {
 // The kernel's. One object, lives for ever.
 FileSystem& real_file_system();
 
-// Makes `path` and all its parents, and syncs the parent of each directory that it made (else a power cut can take
-// the whole tree although every file in it was synced).
+// Makes `path` and all its parents, and syncs the parent of each: else a power cut can take the whole tree although
+// every file in it was synced. Also of those that are there already, since whoever made them may not have synced them;
+// of these parents one that may not be opened, or that cannot be synced, is passed over.
 Status make_directories(FileSystem& fs, const std::string& path);
 
 // The whole file, at most `limit_bytes` of it (more is ErrorKind::damaged).

@@ -45,6 +45,25 @@ cuts() {
   for ((n = $1; n <= $3; n += $2)); do cut_at "$n" || return 1; done
 }
 
+# Whoever made the directory need not have synced it.
+@test "a directory that was made before and not synced" {
+  PRELOAD=
+  CHILDREN=()
+  mount_forgetful before
+  mkdir -p before/s/001/rec
+  echo "crash-after 1000000" >before/.forgetful
+  timeout 60 frame_feeder "$INPUT" acks mc-spool --quiet write before/s/001/rec --events 5 >ended 2>words
+  echo crash >before/.forgetful
+  echo revive >before/.forgetful
+  mc-verify before/s/001/rec
+  mkdir -p before/t/001
+  mkdir before/t/001/rec
+  (cd before/t/001 && exec mc-spool --quiet write rec <"$INPUT")
+  echo crash >before/.forgetful
+  echo revive >before/.forgetful
+  mc-verify before/t/001/rec
+}
+
 @test "the power goes in front of each change and each flush" {
   PRELOAD=
   # How many there are: a cut behind all of them leaves a closed recording.
