@@ -137,7 +137,9 @@ Status check_manifest(const spool::LoadedManifest& loaded) {
   if (manifest.version == 0 && manifest.damage.empty()) return fail(ErrorKind::damaged, "'manifest' is not a manifest");
   if (!manifest.damage.empty()) {
     const wire::ManifestDamage& first = manifest.damage.front();
-    return fail(ErrorKind::damaged, "'manifest' is damaged in line " + std::to_string(first.line) + ": " + first.what);
+    return fail(Error{ErrorKind::damaged,
+                      "'manifest' is damaged in line " + std::to_string(first.line) + ": " + first.what, 0,
+                      "mc-spool recover DIR puts it right, where the recording lies on this disk"});
   }
   if (!manifest.end) return {};
   if (!loaded.root_matches) {

@@ -12,6 +12,8 @@ namespace {
 
 constexpr char kReasonSource[] = "source";        // the input's own time stamps leave a hole
 constexpr char kReasonRestarted[] = "restarted";  // the recording was continued after a break
+constexpr char kReasonUnknown[] = "unknown";      // the line that said it is lost
+constexpr char kForcedCut[] = "cut";
 
 struct TrackFrames {
   const mp4::Track* track = nullptr;
@@ -145,6 +147,14 @@ const TrackFrames* time_track(const mp4::Movie& movie, std::span<const TrackFram
   return first;
 }
 
+// Of the picture that rules where chunks end; true when there is none in the chunk.
+bool begins_with_key_frame(const mp4::Movie& movie, std::span<const TrackFrames> tracks) {
+  return std::ranges::all_of(tracks, [&](const TrackFrames& track) {
+    return track.track != movie.reference() || track.track->kind != mp4::TrackKind::video || track.samples.empty() ||
+           track.samples.front().sync;
+  });
+}
+
 void set_time(wire::ChunkLine& line, const TrackFrames& track) {
   line.start = {static_cast<std::int64_t>(track.samples.front().decode_time), track.track->timescale};
   line.duration = {static_cast<std::int64_t>(sum_durations(track.samples)), track.track->timescale};
@@ -214,19 +224,29 @@ Result<BuiltChunk> build_chunk(const mp4::Movie& movie, const JournalHead& head,
   chunk.line.bytes = chunk.bytes.size();
   set_time(chunk.line, *timed);
   chunk.ledger = std::move(ledger).text();
+  if (!begins_with_key_frame(movie, tracks)) chunk.ledger += forced_cut_line(head.chunk);
   return chunk;
 }
 
-Result<wire::ChunkLine> describe_chunk(ChunkNumber number, InitNumber init, ByteView init_bytes, ByteView chunk_bytes) {
+Result<DescribedChunk> describe_chunk(ChunkNumber number, InitNumber init, ByteView init_bytes, ByteView chunk_bytes,
+                                      LastFrames before) {
   MC_TRY_ASSIGN(const mp4::Movie movie, mp4::parse_init(init_bytes));
   mp4::StreamParser parser;
   parser.push(init_bytes);
   parser.push(chunk_bytes);
+  DescribedChunk chunk;
   std::vector<TrackFrames> tracks;
   for (const auto& track : movie.tracks) tracks.push_back({&track, {}, {}});
   for (;;) {
     MC_TRY_ASSIGN(const auto item, parser.next());
     if (!item) break;
+    if (const auto* producer = std::get_if<mp4::ProducerTimeItem>(&*item)) {
+      const mp4::Track* track = movie.find(producer->time.track_id);
+      if (track != nullptr) {
+        chunk.t0_wall_ns = producer->time.wall_ns - rescale(static_cast<std::int64_t>(producer->time.media_time),
+                                                            track->timescale, kNanosecondsPerSecond);
+      }
+    }
     if (const auto* sample = std::get_if<mp4::SampleItem>(&*item)) {
       for (auto& track : tracks) {
         if (track.track->id == sample->sample.track_id) track.samples.push_back(sample->sample);
@@ -236,13 +256,34 @@ Result<wire::ChunkLine> describe_chunk(ChunkNumber number, InitNumber init, Byte
   if (parser.finish().torn_bytes > 0) return fail(ErrorKind::damaged, "ends inside a box");
   const TrackFrames* timed = time_track(movie, tracks);
   if (timed == nullptr) return fail(ErrorKind::damaged, "holds no frame");
-  wire::ChunkLine line;
-  line.number = number;
-  line.init = init;
-  line.bytes = chunk_bytes.size();
-  for (const auto& track : tracks) count(line, *track.track, track.samples.size());
-  set_time(line, *timed);
-  return line;
+  chunk.line.number = number;
+  chunk.line.init = init;
+  chunk.line.bytes = chunk_bytes.size();
+  set_time(chunk.line, *timed);
+  chunk.begins_with_key_frame = begins_with_key_frame(movie, tracks);
+  chunk.last = std::move(before);
+  for (const auto& track : tracks) {
+    count(chunk.line, *track.track, track.samples.size());
+    for (const auto& sample : track.samples) {
+      const auto last = chunk.last.find(track.track->id);
+      if (last != chunk.last.end()) {
+        const auto hole = hole_between(*track.track, last->second, sample.decode_time);
+        if (hole) chunk.holes.push_back(to_gap_line(*track.track, *hole, kReasonUnknown));
+      }
+      chunk.last[track.track->id] = sample.decode_time;
+    }
+  }
+  return chunk;
+}
+
+std::string forced_cut_line(ChunkNumber number) {
+  return wire::note_line({kForcedCut, {{"chunk", std::to_string(number.value)}, {"reason", "no-key-frame"}}});
+}
+
+bool is_forced_cut(const wire::Manifest& manifest, ChunkNumber number) {
+  return std::ranges::any_of(manifest.notes, [&](const wire::NoteLine& note) {
+    return note.keyword == kForcedCut && note.value("chunk") == std::to_string(number.value);
+  });
 }
 
 }  // namespace mc::spool

@@ -7,8 +7,10 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "spool/journal.hpp"
 #include "wire/manifest.hpp"
@@ -29,7 +31,23 @@ struct BuiltChunk {
 Result<BuiltChunk> build_chunk(const mp4::Movie& movie, const JournalHead& head, std::span<const JournalEntry> entries,
                                const JournalSeal& seal);
 
-// What a chunk file says by itself, for a chunk that stands in a directory without a line in the manifest.
-Result<wire::ChunkLine> describe_chunk(ChunkNumber number, InitNumber init, ByteView init_bytes, ByteView chunk_bytes);
+// Decode time of the last frame before a chunk, by track.
+using LastFrames = std::map<std::uint32_t, std::uint64_t>;
+
+// What a chunk file says by itself, for one that stands in a directory without a whole line in the manifest.
+struct DescribedChunk {
+  wire::ChunkLine line;
+  std::vector<wire::GapLine> holes;        // inside, and behind `before`; their reason is not known from the bytes
+  bool begins_with_key_frame = true;       // false: cut by force
+  std::optional<std::int64_t> t0_wall_ns;  // by its producer time: Unix time of decode time 0
+  LastFrames last;                         // `before`, brought up to this chunk's end
+};
+// Kind damaged: not a chunk of this init, cut off, or without a frame.
+Result<DescribedChunk> describe_chunk(ChunkNumber number, InitNumber init, ByteView init_bytes, ByteView chunk_bytes,
+                                      LastFrames before);
+
+// The ledger line of a chunk that was cut where there was no key frame (mp4/cut_rule.hpp), and does a manifest have it?
+std::string forced_cut_line(ChunkNumber number);
+bool is_forced_cut(const wire::Manifest& manifest, ChunkNumber number);
 
 }  // namespace mc::spool

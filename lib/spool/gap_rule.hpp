@@ -6,8 +6,10 @@
 // where 1.5 s pass without a frame; it then begins at the sample's own decode time.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "mp4/movie.hpp"
 #include "wire/manifest.hpp"
@@ -33,6 +35,21 @@ inline wire::GapLine to_gap_line(const mp4::Track& track, const Hole& hole, std:
           {static_cast<std::int64_t>(hole.from), track.timescale},
           {static_cast<std::int64_t>(hole.to), track.timescale},
           std::move(reason)};
+}
+
+// Is [from, to) made up of gap lines, the next beginning where the one before ends?
+inline bool is_ledgered(const std::vector<wire::GapLine>& gaps, const mp4::Track& track, const Hole& hole) {
+  std::uint64_t at = hole.from;
+  while (at < hole.to) {
+    const auto found = std::ranges::find_if(gaps, [&](const wire::GapLine& gap) {
+      return gap.track == track.id && gap.from == MediaTime{static_cast<std::int64_t>(at), track.timescale} &&
+             gap.to.timescale == track.timescale && gap.to.ticks > gap.from.ticks &&
+             static_cast<std::uint64_t>(gap.to.ticks) <= hole.to;
+    });
+    if (found == gaps.end()) return false;
+    at = static_cast<std::uint64_t>(found->to.ticks);
+  }
+  return true;
 }
 
 }  // namespace mc::spool

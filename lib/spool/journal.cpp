@@ -11,13 +11,22 @@
 namespace mc::spool {
 namespace {
 
-constexpr std::uint32_t kMagic = 0x4D434A31;  // "MCJ1"
+constexpr std::uint32_t kMagic = 0x4D434A32;  // "MCJ2"
 constexpr std::size_t kHeaderBytes = 17;
 constexpr std::size_t kCoveredAt = 4;     // the CRC covers the header from here …
 constexpr std::size_t kCoveredBytes = 9;  // … for so long, and the payload
 constexpr std::uint8_t kHead = 1, kFrame = 2, kEvent = 3, kSeal = 4;
 constexpr std::uint8_t kSync = 1, kContinues = 2;
 constexpr char kPrefix[] = ".journal-";
+constexpr char kLostRecords[] = R"({"event":"gap","reason":"journal-damaged"})";
+
+// What the CRC of each record begins with.
+std::uint32_t crc_of(const JournalKey& key) {
+  ByteBuffer fields;
+  append_be(fields, key.chunk.value, 4);
+  append_be(fields, static_cast<std::uint64_t>(key.t0_wall_ns), 8);
+  return crc32c(fields);
+}
 
 ByteBuffer head_fields(const JournalHead& head) {
   ByteBuffer out;
@@ -90,7 +99,7 @@ struct Record {
 };
 
 // The record that `bytes` begin with, when it is whole and its CRC is right.
-std::optional<Record> read_record(ByteView bytes) {
+std::optional<Record> read_record(ByteView bytes, std::uint32_t key_crc) {
   if (bytes.size() < kHeaderBytes) return std::nullopt;
   mp4::FieldReader header(bytes.first(kHeaderBytes));
   const std::uint32_t magic = header.u32();
@@ -101,16 +110,27 @@ std::optional<Record> read_record(ByteView bytes) {
   const std::uint32_t crc = header.u32();
   if (magic != kMagic || length > bytes.size() - kHeaderBytes) return std::nullopt;
   record.payload = bytes.subspan(kHeaderBytes, length);
-  if (crc32c(record.payload, crc32c(bytes.subspan(kCoveredAt, kCoveredBytes))) != crc) return std::nullopt;
+  if (crc32c(record.payload, crc32c(bytes.subspan(kCoveredAt, kCoveredBytes), key_crc)) != crc) return std::nullopt;
   return record;
 }
 
-// False: not a record that may stand here.
+// The head, which says itself what its CRC must begin with.
+std::optional<JournalHead> read_head(ByteView bytes) {
+  if (bytes.size() < kHeaderBytes) return std::nullopt;
+  mp4::FieldReader length_field(bytes.subspan(kCoveredAt, 4));
+  const std::uint32_t length = length_field.u32();
+  if (length > bytes.size() - kHeaderBytes) return std::nullopt;
+  auto head = parse_head(mp4::FieldReader(bytes.subspan(kHeaderBytes, length)));
+  if (!head) return std::nullopt;
+  const auto record = read_record(bytes, crc_of({head->chunk, head->t0_wall_ns}));
+  return record && record->type == kHead && record->sequence == 0 ? head : std::nullopt;
+}
+
+// False: not a record that may stand behind the head.
 bool take_record(JournalContent& content, std::uint8_t type, ByteView payload) {
-  if (content.seal || (type == kHead) == content.head.has_value()) return false;
+  if (content.seal) return false;
   const mp4::FieldReader in(payload);
   switch (type) {
-    case kHead: content.head = parse_head(in); return content.head.has_value();
     case kFrame:
       if (auto frame = parse_frame(in)) {
         content.entries.emplace_back(std::move(*frame));
@@ -126,6 +146,20 @@ bool take_record(JournalContent& content, std::uint8_t type, ByteView payload) {
     case kSeal: content.seal = parse_seal(in); return content.seal.has_value();
     default: return false;
   }
+}
+
+// The first whole record from `at` on whose sequence is `least` or more, and where it stands.
+struct FoundRecord {
+  Record record;
+  std::size_t at = 0;
+};
+std::optional<FoundRecord> find_record(ByteView bytes, std::size_t at, std::uint32_t least, std::uint32_t key_crc) {
+  for (; at + kHeaderBytes <= bytes.size(); ++at) {
+    if (bytes[at] != kMagic >> 24U) continue;
+    const auto record = read_record(bytes.subspan(at), key_crc);
+    if (record && record->sequence >= least && record->type != kHead) return FoundRecord{*record, at};
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -160,19 +194,32 @@ bool says_more(const JournalContent& a, const JournalContent& b) {
   return a.head.has_value() && !b.head.has_value();
 }
 
-JournalContent parse_journal(ByteView bytes) {
+JournalContent parse_journal(ByteView bytes, const std::optional<JournalKey>& otherwise) {
   JournalContent content;
   std::size_t at = 0;
-  for (std::uint32_t sequence = 0;; ++sequence) {
-    const auto record = read_record(bytes.subspan(at));
-    if (!record || record->sequence != sequence || !take_record(content, record->type, record->payload)) break;
-    at += kHeaderBytes + record->payload.size();
+  std::uint32_t sequence = 1;  // that is expected next
+  content.head = read_head(bytes);
+  std::optional<JournalKey> key = otherwise;
+  if (content.head) {
+    key = JournalKey{content.head->chunk, content.head->t0_wall_ns};
+    at = kHeaderBytes + head_fields(*content.head).size();
+  }
+  const std::uint32_t key_crc = key ? crc_of(*key) : 0;
+  std::int64_t time_ns = 0;  // of the newest event
+  while (key) {
+    const auto found = find_record(bytes, at, sequence, key_crc);
+    if (!found) break;
+    content.damaged_inside = content.damaged_inside || found->at != at;
+    if (found->record.sequence != sequence) content.entries.emplace_back(JournalEvent{time_ns, kLostRecords});
+    if (!take_record(content, found->record.type, found->record.payload)) break;
+    if (const auto* event = content.entries.empty() ? nullptr : std::get_if<JournalEvent>(&content.entries.back())) {
+      time_ns = event->time_ns;
+    }
+    sequence = found->record.sequence + 1;
+    at = found->at + kHeaderBytes + found->record.payload.size();
   }
   content.intact_bytes = at;
   content.torn_bytes = bytes.size() - at;
-  for (std::size_t behind = at + 1; behind + kHeaderBytes <= bytes.size() && !content.damaged_inside; ++behind) {
-    content.damaged_inside = bytes[behind] == kMagic >> 24 && read_record(bytes.subspan(behind)).has_value();
-  }
   return content;
 }
 
@@ -181,6 +228,7 @@ Result<JournalWriter> JournalWriter::create(sys::FileSystem& fs, const std::stri
   constexpr int kAttempts = 8;
   JournalWriter writer;
   writer.head_ = head;
+  writer.key_crc_ = crc_of({head.chunk, head.t0_wall_ns});
   for (int attempt = 1;; ++attempt, ++generation) {
     writer.path_ = sys::join_path(directory, journal_name(head.chunk, generation));
     auto file = fs.create(writer.path_);
@@ -222,7 +270,7 @@ void JournalWriter::add_record(std::uint8_t type, ByteView fields, ByteView data
   append_be(pending_, fields.size() + data.size(), 4);
   append_be(pending_, sequence_++, 4);
   append_be(pending_, type, 1);
-  const std::uint32_t covered = crc32c({pending_.data() + start + kCoveredAt, kCoveredBytes});
+  const std::uint32_t covered = crc32c({pending_.data() + start + kCoveredAt, kCoveredBytes}, key_crc_);
   append_be(pending_, crc32c(data, crc32c(fields, covered)), 4);
   append(pending_, fields);
   append(pending_, data);

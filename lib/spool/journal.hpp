@@ -7,8 +7,8 @@
 //
 // A file is a sequence of records, big endian:
 //
-//   u32 magic "MCJ1" · u32 payload length · u32 sequence, from 0 · u8 type · u32 CRC-32C of the 9 bytes before it
-//   (length, sequence, type) and the payload · payload
+//   u32 magic "MCJ2" · u32 payload length · u32 sequence, from 0 · u8 type · u32 CRC-32C of the journal's key (chunk
+//   u32, i64 t0), the 9 bytes before it (length, sequence, type) and the payload · payload
 //
 //   1 head    chunk u32 · init u32 · i64 t0 (Unix ns) · u16 n · n × (track u32 · u64 decode time of its last frame so
 //             far)
@@ -17,10 +17,12 @@
 //   3 event   i64 time in ns on the recording's timeline · JSON
 //   4 seal    u16 n · n × (track u32 · u32 duration of its last frame); nothing follows
 //
-// A record counts when it is whole and its CRC and sequence are right; reading stops at the first that is not. That is
-// where a crash cut the file off; a tail of zeros or of an older use of the blocks does not look like a record.
+// A record counts when it is whole and its CRC is right. Where one does not, a crash cut the file off, mostly: a tail
+// of zeros or of an older use of the blocks does not look like a record of this journal. Whole records of a later
+// sequence behind that (a damaged sector, or a write whose parts reached the disk out of order) count as well; in
+// between stands then an event `gap` with reason `journal-damaged`.
 //
-// After a crash: head missing: nothing was acknowledged. No seal: the chunk was not staged, the last durations are
+// After a crash: no record: nothing was acknowledged. No seal: the chunk was not staged, the last durations are
 // free. Seal: the chunk may be published already, and building it again gives the same bytes.
 #pragma once
 
@@ -74,9 +76,15 @@ struct JournalContent {
   std::optional<JournalHead> head;
   std::vector<JournalEntry> entries;  // in the order of arrival
   std::optional<JournalSeal> seal;
-  std::uint64_t intact_bytes = 0;
-  std::uint64_t torn_bytes = 0;  // behind that
-  bool damaged_inside = false;   // there are whole records behind that: not what a torn write leaves
+  std::uint64_t intact_bytes = 0;  // up to the end of the last record that counts
+  std::uint64_t torn_bytes = 0;    // behind that
+  bool damaged_inside = false;     // there is something before that end that does not count
+};
+
+// What a journal's records are bound to, so that none of another one's is ever taken for its own.
+struct JournalKey {
+  ChunkNumber chunk;
+  std::int64_t t0_wall_ns = 0;
 };
 
 // A journal's file: the generation counts the times that the chunk's records were written anew, from 1.
@@ -88,8 +96,8 @@ struct JournalName {
 std::string journal_name(ChunkNumber chunk, std::uint32_t generation = 1);
 std::optional<JournalName> parse_journal_name(std::string_view name);  // nothing: not a journal's name
 
-// Parses what is there; never fails.
-JournalContent parse_journal(ByteView bytes);
+// Parses what is there; never fails. The head tells the key; `otherwise` is for a journal whose head is damaged.
+JournalContent parse_journal(ByteView bytes, const std::optional<JournalKey>& otherwise = {});
 // Does `a` say more of its chunk than `b`?
 bool says_more(const JournalContent& a, const JournalContent& b);
 
@@ -128,6 +136,7 @@ class JournalWriter {
   bool flushed_ = true;
   std::optional<Error> failed_;
   std::uint32_t sequence_ = 0;
+  std::uint32_t key_crc_ = 0;
 };
 
 }  // namespace mc::spool

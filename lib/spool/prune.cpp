@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "spool/journal.hpp"
+#include "spool/publish.hpp"
 #include "spool/recording.hpp"
 
 namespace mc::spool {
@@ -67,10 +69,15 @@ Result<PruneVerdict> may_prune(sys::FileSystem& fs, const std::string& directory
     verdict.removable = signed_by.has_value();
     verdict.reason = signed_by ? *signed_by : signed_by.error().message;
   }
-  if (!loaded.manifest.damage.empty()) {
+  const auto keep = [&](std::string why) {
     verdict.removable = false;
-    verdict.reason = "its manifest is damaged";
-  }
+    verdict.reason = std::move(why);
+  };
+  if (!loaded.manifest.damage.empty()) keep("its manifest is damaged");
+  const auto local = std::ranges::find_if(entries, [](const sys::DirectoryEntry& entry) {
+    return entry.name.starts_with(kAsidePrefix) || parse_journal_name(entry.name);
+  });
+  if (local != entries.end() && verdict.removable) keep("no server has its '" + local->name + "': look at that first");
   return verdict;
 }
 

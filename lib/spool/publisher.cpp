@@ -4,9 +4,8 @@
 
 namespace mc::spool {
 
-Publisher::Publisher(sys::FileSystem& fs, std::string directory, DiskErrors& errors, Mode mode,
-                     std::function<void()> on_done)
-    : fs_(fs), directory_(std::move(directory)), errors_(errors), mode_(mode), on_done_(std::move(on_done)) {
+Publisher::Publisher(ManifestWriter& manifest, Mode mode, std::function<void()> on_done)
+    : manifest_(manifest), mode_(mode), on_done_(std::move(on_done)) {
   if (mode_ == Mode::background) thread_ = std::thread([this] { work(); });
 }
 
@@ -77,13 +76,13 @@ Result<wire::ChunkLine> Publisher::publish(UnpublishedChunk& chunk) {
   // Sealed durably before anything is staged: recovery must then build the very same bytes.
   chunk.journal.add_seal(seal);
   if (const Status sealed = chunk.journal.flush(); !sealed) {
-    MC_TRY(errors_.accept(sealed.error(), "the journal is written again to a new file"));
-    MC_TRY(chunk.journal.rewrite(fs_, directory_, chunk.entries, &seal));
+    MC_TRY(manifest_.errors().accept(sealed.error(), "the journal is written again to a new file"));
+    MC_TRY(chunk.journal.rewrite(manifest_.fs(), manifest_.directory(), chunk.entries, &seal));
   }
   MC_TRY_ASSIGN(BuiltChunk built, build_chunk(*chunk.movie, chunk.head, chunk.entries, seal));
-  MC_TRY(publish_chunk(fs_, directory_, built.line, built.bytes, built.ledger, errors_));
+  MC_TRY(publish_chunk(manifest_, built.line, built.bytes, built.ledger));
   // Only now: until the manifest is durable the journal is the only proof of these frames.
-  MC_TRY(chunk.journal.remove(fs_));
+  MC_TRY(chunk.journal.remove(manifest_.fs()));
   return std::move(built.line);
 }
 

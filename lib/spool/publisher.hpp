@@ -21,7 +21,7 @@
 
 #include "spool/chunk_builder.hpp"
 #include "spool/journal.hpp"
-#include "spool/recovery.hpp"
+#include "spool/publish.hpp"
 #include "sys/file_system.hpp"
 
 namespace mc::spool {
@@ -41,9 +41,9 @@ class Publisher {
   // background: on a thread of its own. immediate: inside `submit`, so that the order of operations is always the same.
   enum class Mode : std::uint8_t { background, immediate };
 
-  // `fs` and `errors` must outlive the publisher. `on_done` is called on the publisher's thread when `published` has
-  // something new to say; may be empty.
-  Publisher(sys::FileSystem& fs, std::string directory, DiskErrors& errors, Mode mode, std::function<void()> on_done);
+  // `manifest` must outlive the publisher, which is the only one to use it between `submit` and `drain`. `on_done` is
+  // called on the publisher's thread when `published` has something new to say; may be empty.
+  Publisher(ManifestWriter& manifest, Mode mode, std::function<void()> on_done);
   Publisher(const Publisher&) = delete;
   Publisher& operator=(const Publisher&) = delete;
   ~Publisher();  // finishes the chunk at hand and leaves the rest to recovery
@@ -64,9 +64,7 @@ class Publisher {
   Status status() const;  // under mutex_
   void finish_one(const Result<wire::ChunkLine>& line, std::uint64_t bytes);
 
-  sys::FileSystem& fs_;
-  std::string directory_;
-  DiskErrors& errors_;
+  ManifestWriter& manifest_;
   Mode mode_;
   std::function<void()> on_done_;
 

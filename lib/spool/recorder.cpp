@@ -6,6 +6,7 @@
 
 #include "base/json.hpp"
 #include "digest/sha256.hpp"
+#include "spool/manifest_repair.hpp"
 #include "spool/recording.hpp"
 
 namespace mc::spool {
@@ -16,37 +17,7 @@ constexpr std::uint64_t kWarnBytes = 1U << 30;
 constexpr std::uint64_t kReserveInodes = 16;
 constexpr std::uint64_t kWarnInodes = 256;
 constexpr std::uint64_t kLookEveryBytes = 256U << 10;
-
-// SESSION/TAKE/GUEST from the directory's own place, else solo/001/NAME.
-Result<wire::RecordingPath> path_from_directory(const std::string& directory) {
-  std::error_code ec;
-  const auto absolute = std::filesystem::absolute(directory, ec).lexically_normal();
-  std::vector<std::string> parts;
-  for (const auto& part : absolute) {
-    if (!part.empty() && part != "/") parts.push_back(part.string());
-  }
-  if (!ec && parts.size() >= 3) {
-    const auto n = parts.size();
-    if (wire::is_name(parts[n - 3]) && wire::is_take(parts[n - 2]) && wire::is_name(parts[n - 1])) {
-      return wire::RecordingPath{parts[n - 3], parts[n - 2], parts[n - 1]};
-    }
-  }
-  if (!parts.empty() && wire::is_name(parts.back())) return wire::RecordingPath{"solo", "001", parts.back()};
-  return fail(Error{ErrorKind::usage, "cannot name the recording after '" + directory + "'", 0,
-                    "name it with --as SESSION/TAKE/GUEST"});
-}
-
-std::vector<wire::TrackSummary> summarise(const mp4::Movie& movie) {
-  std::vector<wire::TrackSummary> tracks;
-  for (const auto& track : movie.tracks) {
-    const char* kind = track.kind == mp4::TrackKind::video   ? "video"
-                       : track.kind == mp4::TrackKind::audio ? "audio"
-                                                             : "other";
-    tracks.push_back({track.id, kind, track.timescale, track.nominal_duration,
-                      track.descriptions.empty() ? "" : mp4::codec_string(track.descriptions.back())});
-  }
-  return tracks;
-}
+constexpr std::uint64_t kMinSetBackMs = 500;  // of an input's time; less is jitter
 
 // Reasons that were given for a hole whose other side is still to come: gap events with no later frame of their track.
 std::vector<JournalEvent> unused_reasons(std::span<const JournalEntry> entries) {
@@ -82,10 +53,12 @@ Recorder::Recorder(sys::FileSystem& fs, std::string directory, RecorderOptions o
 
 Result<Recorder> Recorder::open(sys::FileSystem& fs, const std::string& directory, RecorderOptions options,
                                 Locking locking) {
-  MC_TRY(sys::make_directories(fs, directory));
+  // With the directories above the present one, when the path is relative: these may be as new.
+  std::error_code ec;
+  const std::string absolute = std::filesystem::absolute(directory, ec).lexically_normal().string();
+  MC_TRY(sys::make_directories(fs, locking == Locking::kernel && !ec ? absolute : directory));
   Recorder recorder(fs, directory, std::move(options));
-  MC_TRY_ASSIGN(const sys::SpaceInfo space, fs.space(directory));
-  recorder.set_marks(space);
+  recorder.set_marks(recorder.room().value_or(sys::SpaceInfo{}));
   if (locking == Locking::kernel) {
     auto lock = sys::FileLock::acquire(sys::join_path(directory, kLockName));
     if (!lock && lock.error().sys_errno == EWOULDBLOCK) {
@@ -107,16 +80,19 @@ Result<Recorder> Recorder::open(sys::FileSystem& fs, const std::string& director
       MC_TRY_ASSIGN(recorder.state_.path, path_from_directory(directory));
     }
   }
-  MC_TRY_ASSIGN(const DiskLevel level, recorder.look_at_disk());
-  if (level == DiskLevel::full) return fail(recorder.no_room());
-  recorder.publisher_ = std::make_unique<Publisher>(fs, directory, *recorder.errors_, recorder.options_.publishing,
-                                                    recorder.options_.on_wake);
+  if (recorder.look_at_disk() == DiskLevel::full) return fail(recorder.no_room());
+  recorder.manifest_ = std::make_unique<ManifestWriter>(fs, directory, *recorder.errors_);
+  if (recorder.state_.exists) MC_TRY(recorder.manifest_->begin());
+  recorder.publisher_ =
+      std::make_unique<Publisher>(*recorder.manifest_, recorder.options_.publishing, recorder.options_.on_wake);
   return recorder;
 }
 
 void Recorder::begin_stream() {
   cut_.reset();
-  offset_ns_.reset();
+  offsets_ns_.clear();
+  run_.clear();
+  behind_init_.clear();
   stream_t0_wall_ns_.reset();
   started_.clear();
   last_description_.clear();
@@ -145,6 +121,7 @@ Status Recorder::take(mp4::Item item) {
 Status Recorder::take_init(const mp4::InitItem& item) {
   if (item.movie.reference() == nullptr) return fail(ErrorKind::damaged, "the input has neither picture nor sound");
   stream_movie_ = item.movie;
+  for (const mp4::Track& track : item.movie.tracks) behind_init_.insert(track.id);
   mp4::Movie merged_movie = item.movie;
   description_map_.clear();
   if (state_.init.value > 0) {
@@ -183,11 +160,11 @@ Status Recorder::take_event(const mp4::Event& event) {
   }
   if (kind == "end") return {};
   JournalEvent entry{to_ns(event.time, event.timescale == 0 ? 1 : event.timescale), event.json};
-  if (!open_ || !offset_ns_) {
+  if (!open_ || offsets_ns_.empty()) {
     early_events_.push_back(std::move(entry));
     return {};
   }
-  entry.time_ns += *offset_ns_;
+  entry.time_ns += offsets_ns_.back();
   add_entry(std::move(entry));
   return {};
 }
@@ -211,29 +188,61 @@ Result<std::int64_t> Recorder::add_event_now(json::object event) {
 }
 
 // Puts the stream's times on the recording's timeline: by the wall clock where both sides know it, and never backwards.
-void Recorder::choose_offset(const mp4::Sample& first) {
-  const mp4::Track* track = state_.movie.find(first.track_id);
-  const std::int64_t stream_start = to_ns(first.decode_time, track->timescale);
+std::int64_t Recorder::choose_offset(const mp4::Track& track, const mp4::Sample& first) const {
+  const std::int64_t stream_start = to_ns(first.decode_time, track.timescale);
   const std::int64_t recorded = recorded_ns();
-  std::int64_t offset = *stream_t0_wall_ns_ - state_.t0_wall_ns;  // 0 for the stream that began the recording
-  if (stream_start + offset < recorded) {
-    options_.log(LogLevel::warning,
-                 "the clock says that this input began before the last one ended; it is put behind it");
-    offset = recorded - stream_start;
+  const std::int64_t offset = *stream_t0_wall_ns_ - state_.t0_wall_ns;  // 0 for the stream that began the recording
+  if (stream_start + offset >= recorded) return offset;
+  options_.log(LogLevel::warning,
+               "the clock says that this input began before the last one ended; it is put behind it");
+  return recorded - stream_start;
+}
+
+// On the recording's timeline, in ticks, when `sample` belongs to that run of the stream.
+std::int64_t Recorder::placed(const mp4::Track& track, const mp4::Sample& sample, std::size_t run) const {
+  return static_cast<std::int64_t>(sample.decode_time) +
+         rescale(offsets_ns_[run], kNanosecondsPerSecond, track.timescale);
+}
+
+// Further back than jitter goes; behind an init that came in the middle, any step back.
+bool Recorder::runs_back(const mp4::Track& track, std::int64_t placed_ticks) const {
+  const auto end = state_.ends.find(track.id);
+  if (end == state_.ends.end()) return false;
+  const auto newest = static_cast<std::int64_t>(end->second.decode_time);
+  if (behind_init_.contains(track.id)) return placed_ticks <= newest;
+  return placed_ticks < newest - static_cast<std::int64_t>(kMinSetBackMs * track.timescale / 1000);
+}
+
+// A track whose time is set back follows the others into their newest run, or begins one: behind everything that was
+// recorded, so that the tracks keep their distances.
+void Recorder::find_run(const mp4::Track& track, const mp4::Sample& sample) {
+  const std::size_t newest = offsets_ns_.size() - 1;
+  std::size_t& run = run_.try_emplace(track.id, newest).first->second;
+  if (!started_[track.id] || !runs_back(track, placed(track, sample, run))) return;
+  if (run < newest && !runs_back(track, placed(track, sample, newest))) {
+    run = newest;
+    return;
   }
-  offset_ns_ = offset;
+  const std::int64_t recorded = recorded_ns();
+  const std::int64_t offset = recorded - to_ns(sample.decode_time, track.timescale);
+  const std::int64_t by_ns = offset - offsets_ns_[run];
+  options_.log(LogLevel::warning, "the input's time is set back; it is put behind what was recorded");
+  offsets_ns_.push_back(offset);
+  run = newest + 1;
+  add_entry(JournalEvent{recorded, json::to_text({{"event", "clock"}, {"set-back-ns", by_ns}})});
 }
 
 // Onto the recording's timeline, with strictly rising decode times. Presentation times are kept where they can be.
 void Recorder::place(const mp4::Track& track, mp4::Sample& sample) {
-  const std::int64_t offset = rescale(*offset_ns_, kNanosecondsPerSecond, track.timescale);
-  sample.decode_time =
-      static_cast<std::uint64_t>(std::max<std::int64_t>(0, static_cast<std::int64_t>(sample.decode_time) + offset));
+  find_run(track, sample);
+  behind_init_.erase(track.id);
+  sample.decode_time = static_cast<std::uint64_t>(std::max<std::int64_t>(0, placed(track, sample, run_[track.id])));
   const auto end = state_.ends.find(track.id);
-  if (end == state_.ends.end() || sample.decode_time > end->second.decode_time) return;
-  const std::uint64_t moved = end->second.decode_time + 1;
-  sample.composition_offset -= static_cast<std::int32_t>(moved - sample.decode_time);
-  sample.decode_time = moved;
+  if (end == state_.ends.end()) return;
+  const std::uint64_t least = end->second.next_at_least();
+  if (sample.decode_time >= least) return;
+  sample.composition_offset -= static_cast<std::int32_t>(least - sample.decode_time);
+  sample.decode_time = least;
 }
 
 Status Recorder::take_sample(mp4::SampleItem item) {
@@ -256,8 +265,9 @@ Status Recorder::take_sample(mp4::SampleItem item) {
   }
   if (!stream_t0_wall_ns_) stream_t0_wall_ns_ = now - to_ns(sample.decode_time, track->timescale);
   if (!state_.exists) MC_TRY(start_recording());
-  if (!offset_ns_) choose_offset(sample);
+  if (offsets_ns_.empty()) offsets_ns_.push_back(choose_offset(*track, sample));
   place(*track, sample);
+  if (closing_) closing_->next.emplace(track->id, sample.decode_time);
 
   const auto described = last_description_.find(track->id);
   const bool other_description = described != last_description_.end() && described->second != sample.description;
@@ -287,7 +297,7 @@ Status Recorder::start_recording() {
                            wire::t0_line(state_.t0_wall_ns, stream_bound_us_);
   MC_TRY(publish_durably(*fs_, directory_, wire::kManifestName, as_bytes(head), *errors_));
   state_.exists = true;
-  return {};
+  return manifest_->begin();
 }
 
 Status Recorder::publish_init() {
@@ -297,9 +307,8 @@ Status Recorder::publish_init() {
   MC_TRY(publisher_->drain());  // one at a time writes the manifest
   // One that a crash left without its line is replaced: no chunk can refer to it yet.
   MC_TRY(publish_durably(*fs_, directory_, wire::init_name(number), bytes, *errors_));
-  MC_TRY(append_manifest(*fs_, directory_,
-                         wire::init_lines({number, bytes.size(), summarise(state_.movie)}, digest::sha256_hex(bytes)),
-                         *errors_));
+  MC_TRY(
+      manifest_->append(wire::init_lines({number, bytes.size(), summarise(state_.movie)}, digest::sha256_hex(bytes))));
   state_.init = number;
   init_pending_ = false;
   return {};
@@ -329,14 +338,18 @@ Status Recorder::open_chunk() {
     for (auto& event : unused_reasons(closing_->entries)) add_entry(std::move(event));
   }
   for (auto& event : std::exchange(early_events_, {})) {
-    event.time_ns += *offset_ns_;
+    event.time_ns += offsets_ns_.back();
     add_entry(std::move(event));
   }
+  ledger_dropped();
+  return {};
+}
+
+void Recorder::ledger_dropped() {
   for (const auto& [id, frames] : std::exchange(dropped_, {})) {
     const json::object dropped{{"event", "dropped"}, {"track", id}, {"frames", frames}, {"reason", "before-key-frame"}};
-    add_entry(JournalEvent{*offset_ns_, json::to_text(dropped)});
+    add_entry(JournalEvent{offsets_ns_.back(), json::to_text(dropped)});
   }
-  return {};
 }
 
 void Recorder::add_entry(JournalEntry entry) {
@@ -357,7 +370,7 @@ Status Recorder::commit() {
   MC_TRY(tell_published());
   if (unlooked_bytes_ < kLookEveryBytes) return {};
   unlooked_bytes_ = 0;
-  MC_TRY_ASSIGN(const DiskLevel level, look_at_disk());
+  const DiskLevel level = look_at_disk();
   if (level == DiskLevel::full) return fail(no_room());
   return {};
 }
@@ -396,6 +409,12 @@ bool Recorder::knows_all_followers(const UnpublishedChunk& chunk) const {
 Status Recorder::submit_closing() {
   UnpublishedChunk chunk = std::move(*closing_);
   closing_.reset();
+  for (const auto& last : make_seal(state_.movie, chunk.entries, chunk.next).last) {
+    if (chunk.next.contains(last.track)) continue;
+    RecordingState::TrackEnd& end = state_.ends[last.track];  // it has no later frame yet
+    end.end = end.decode_time + last.duration;
+    end.sealed = true;
+  }
   chunk.movie = std::make_shared<const mp4::Movie>(state_.movie);
   return publisher_->submit(std::move(chunk));
 }
@@ -417,18 +436,29 @@ void Recorder::set_marks(const sys::SpaceInfo& space) {
   options_.warn_bytes = std::max(options_.reserve_bytes, mark(options_.warn_bytes, kWarnBytes, 3));
 }
 
+// A file system that does not say how much room it has is written to as long as it takes it.
+Result<sys::SpaceInfo> Recorder::room() {
+  auto space = fs_->space(directory_);
+  if (!space && !std::exchange(disk_unknown_, true)) {
+    options_.log(LogLevel::warning, space.error().message + "; how much room is left is not known");
+  }
+  return space;
+}
+
 // Chunks that are only in journals need their room once more.
-Result<DiskLevel> Recorder::look_at_disk() {
-  MC_TRY_ASSIGN(const sys::SpaceInfo space, fs_->space(directory_));
+DiskLevel Recorder::look_at_disk() {
+  const auto space = room();
+  if (!space) return disk_;
+  disk_unknown_ = false;
   const std::uint64_t owed = (publisher_ ? publisher_->unpublished_bytes() : 0) + (open_ ? open_->chunk.bytes : 0) +
                              (closing_ ? closing_->bytes : 0);
   const auto below = [&](std::uint64_t bytes, std::uint64_t inodes) {
-    return space.free_bytes < bytes + owed || space.free_inodes < inodes;
+    return space->free_bytes < bytes + owed || space->free_inodes < inodes;
   };
   const DiskLevel level = below(options_.reserve_bytes, kReserveInodes) ? DiskLevel::full
                           : below(options_.warn_bytes, kWarnInodes)     ? DiskLevel::low
                                                                         : DiskLevel::enough;
-  if (level != std::exchange(disk_, level) && options_.on_disk) options_.on_disk(level, space);
+  if (level != std::exchange(disk_, level) && options_.on_disk) options_.on_disk(level, *space);
   return level;
 }
 
@@ -441,10 +471,12 @@ Error Recorder::no_room() const {
 }
 
 Status Recorder::finish(EndOfStream how) {
+  if (open_) ledger_dropped();
   if (how == EndOfStream::disk_full && open_) {
     add_entry(JournalEvent{recorded_ns(), json::to_text({{"event", "stopped"}, {"reason", "disk-full"}})});
   }
-  if (end_seen_ && open_) add_entry(JournalEvent{recorded_ns(), json::to_text({{"event", "ended"}})});
+  // What was left out with no frame behind it is no hole between frames, and yet is to be told.
+  if (open_) add_entry(JournalEvent{recorded_ns(), json::to_text({{"event", "ended"}})});
   if (open_) MC_TRY(commit_open());
   if (closing_) MC_TRY(submit_closing());
   if (open_) {
@@ -461,7 +493,7 @@ Status Recorder::finish(EndOfStream how) {
   }
   const bool close = end_seen_ || (!has_events_ && how == EndOfStream::whole);
   if (!close || how == EndOfStream::disk_full) return {};
-  MC_TRY(close_recording(*fs_, directory_, *errors_));
+  MC_TRY(close_recording(*manifest_, state_.listed_files));
   closed_ = true;
   return {};
 }

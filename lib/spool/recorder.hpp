@@ -29,6 +29,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -125,12 +126,16 @@ class Recorder {
 
   Recorder(sys::FileSystem& fs, std::string directory, RecorderOptions options);
 
+  void ledger_dropped();
   Status take_init(const mp4::InitItem& item);
   Status take_event(const mp4::Event& event);
   Status take_sample(mp4::SampleItem item);
   Status start_recording();
   Status publish_init();
-  void choose_offset(const mp4::Sample& first);
+  std::int64_t choose_offset(const mp4::Track& track, const mp4::Sample& first) const;
+  std::int64_t placed(const mp4::Track& track, const mp4::Sample& sample, std::size_t run) const;
+  bool runs_back(const mp4::Track& track, std::int64_t placed_ticks) const;
+  void find_run(const mp4::Track& track, const mp4::Sample& sample);
   void place(const mp4::Track& track, mp4::Sample& sample);
   Status open_chunk();
   void add_entry(JournalEntry entry);  // to the open chunk
@@ -139,7 +144,8 @@ class Recorder {
   Status submit_closing();
   Status tell_published();
   void set_marks(const sys::SpaceInfo& space);
-  Result<DiskLevel> look_at_disk();
+  Result<sys::SpaceInfo> room();
+  DiskLevel look_at_disk();
   Error no_room() const;
   std::int64_t recorded_ns() const;
 
@@ -155,15 +161,20 @@ class Recorder {
   std::optional<OpenChunk> open_;
   std::optional<UnpublishedChunk> closing_;  // the one before, waiting for its last durations
   std::unique_ptr<DiskErrors> errors_;
+  std::unique_ptr<ManifestWriter> manifest_;
   std::unique_ptr<Publisher> publisher_;
   LossWindow window_;
   std::vector<std::int64_t> pending_since_ns_;  // when each frame that is not durable yet was taken, monotonic
   DiskLevel disk_ = DiskLevel::enough;
   std::uint64_t uncommitted_bytes_ = 0;
+  bool disk_unknown_ = false;         // its room cannot be read; said once
   std::uint64_t unlooked_bytes_ = 0;  // written since the disk was looked at
 
-  // Of the current stream.
-  std::optional<std::int64_t> offset_ns_;  // added to its times to put them on the recording's timeline
+  // Of the current stream. Its time may be set back: then it begins another run, with an offset of its own. Tracks come
+  // to the new run one after the other.
+  std::vector<std::int64_t> offsets_ns_;      // of each run: added to its times to put them on the recording's timeline
+  std::map<std::uint32_t, std::size_t> run_;  // that a track is in
+  std::set<std::uint32_t> behind_init_;       // tracks that had no frame since the newest init came
   std::optional<std::int64_t> stream_t0_wall_ns_;
   std::int64_t stream_bound_us_ = -1;
   std::map<std::uint32_t, bool> started_;  // tracks that had a frame in this stream (a picture: a key frame)

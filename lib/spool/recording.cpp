@@ -28,6 +28,18 @@ Result<LoadedManifest> load_manifest(sys::FileSystem& fs, const std::string& dir
   return load_manifest_bytes(std::move(bytes));
 }
 
+std::vector<wire::TrackSummary> summarise(const mp4::Movie& movie) {
+  std::vector<wire::TrackSummary> tracks;
+  for (const auto& track : movie.tracks) {
+    const char* kind = track.kind == mp4::TrackKind::video   ? "video"
+                       : track.kind == mp4::TrackKind::audio ? "audio"
+                                                             : "other";
+    tracks.push_back({track.id, kind, track.timescale, track.nominal_duration,
+                      track.descriptions.empty() ? "" : mp4::codec_string(track.descriptions.back())});
+  }
+  return tracks;
+}
+
 Result<FileHash> hash_file(sys::FileSystem& fs, const std::string& path) {
   MC_TRY_ASSIGN(const auto file, fs.open_read(path));
   MC_TRY_ASSIGN(const std::uint64_t size, file->size());

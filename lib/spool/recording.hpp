@@ -10,6 +10,7 @@
 
 #include "base/error.hpp"
 #include "digest/ed25519.hpp"
+#include "mp4/movie.hpp"
 #include "sys/file_system.hpp"
 #include "wire/manifest.hpp"
 #include "wire/receipt.hpp"
@@ -26,6 +27,9 @@ struct LoadedManifest {
 LoadedManifest load_manifest_bytes(ByteBuffer bytes);
 // kind not_found: no such directory or no manifest in it.
 Result<LoadedManifest> load_manifest(sys::FileSystem& fs, const std::string& directory);
+
+// What an init line says of a movie's tracks.
+std::vector<wire::TrackSummary> summarise(const mp4::Movie& movie);
 
 // SHA-256 of a file, read in pieces. The length is that of what was read.
 struct FileHash {

@@ -1,45 +1,32 @@
 #include "spool/recovery.hpp"
 
 #include <algorithm>
-#include <cerrno>
+#include <iterator>
 #include <vector>
 
 #include "digest/sha256.hpp"
 #include "mp4/stream_parser.hpp"
 #include "spool/chunk_builder.hpp"
 #include "spool/journal.hpp"
+#include "spool/manifest_repair.hpp"
+#include "spool/publish.hpp"
 #include "spool/recording.hpp"
 
 namespace mc::spool {
 namespace {
 
-constexpr char kStagePrefix[] = ".stage-";
-constexpr char kAsidePrefix[] = ".aside-";
 constexpr std::uint64_t kMaxInitBytes = 16U << 20;
 constexpr std::uint64_t kMaxChunkFileBytes = 1U << 30;
-
-std::string stage_path(const std::string& directory, const std::string& name) {
-  return sys::join_path(directory, kStagePrefix + name);
-}
-
-// Out of the way, but kept: hidden, with its hash in the name so that two of them do not meet.
-Status set_aside(sys::FileSystem& fs, const std::string& directory, const std::string& name, const Log& log) {
-  const std::string path = sys::join_path(directory, name);
-  MC_TRY_ASSIGN(const FileHash hash, hash_file(fs, path));
-  const std::string aside = sys::join_path(directory, kAsidePrefix + name + "-" + hash.sha256.substr(0, 16));
-  log(LogLevel::warning, "'" + path + "' is damaged or not what its journal says; kept as '" + aside + "'");
-  MC_TRY(fs.rename(path, aside));
-  return fs.sync_directory(directory);
-}
 
 class Recovery {
  public:
   Recovery(sys::FileSystem& fs, const std::string& directory, const Log& log)
-      : fs_(fs), directory_(directory), log_(log), errors_(log) {}
+      : fs_(fs), directory_(directory), log_(log), errors_(log), writer_(fs, directory, errors_) {}
 
   Result<RecordingState> run() {
-    MC_TRY_ASSIGN(const auto entries, fs_.list(directory_));
+    MC_TRY(repair_if_damaged());
     MC_TRY(load_state());
+    MC_TRY_ASSIGN(const auto entries, fs_.list(directory_));
     for (const auto& entry : entries) {
       if (entry.name.starts_with(kStagePrefix)) MC_TRY(fs_.remove(path_of(entry.name)));
     }
@@ -54,12 +41,21 @@ class Recovery {
     }
     if (!journals.empty()) MC_TRY(replay(journals));
     if (!state_.closed) MC_TRY(adopt_orphans());
-    MC_TRY(find_track_ends());
+    MC_TRY(know_track_ends());
     return std::move(state_);
   }
 
  private:
   std::string path_of(const std::string& name) const { return sys::join_path(directory_, name); }
+
+  // A manifest that is gone, with its chunks still there, is one that is damaged.
+  Status repair_if_damaged() {
+    const auto loaded = load_manifest(fs_, directory_);
+    if (!loaded && loaded.error().kind != ErrorKind::not_found) return fail(loaded.error());
+    const bool damaged = loaded ? is_damaged(*loaded) : fs_.info(path_of(wire::chunk_name(ChunkNumber{1}))).has_value();
+    if (damaged) MC_TRY(repair_manifest(fs_, directory_, errors_));
+    return {};
+  }
 
   Status load_state() {
     auto loaded = load_manifest(fs_, directory_);
@@ -67,7 +63,7 @@ class Recovery {
       if (loaded.error().kind == ErrorKind::not_found) return {};
       return fail(std::move(loaded).error());
     }
-    const wire::Manifest& m = loaded->manifest;
+    wire::Manifest& m = loaded->manifest;
     if (!m.damage.empty()) {
       return fail(Error{ErrorKind::damaged,
                         "'" + path_of(wire::kManifestName) + "' line " + std::to_string(m.damage.front().line) + ": " +
@@ -84,6 +80,8 @@ class Recovery {
     if (!m.gaps.empty() && m.gaps.back().from == m.gaps.back().to) state_.stop_reason = m.gaps.back().reason;
     state_.next_chunk = ChunkNumber{m.chunk_count() + 1};
     state_.init = InitNumber{static_cast<std::uint32_t>(m.files.size()) - m.chunk_count()};
+    state_.listed_files = m.files.size();
+    std::ranges::copy_if(m.files, std::back_inserter(chunks_), [](const auto& file) { return file.chunk.has_value(); });
     if (state_.init.value > 0) {
       MC_TRY_ASSIGN(state_.movie, read_init(state_.init));
     }
@@ -111,7 +109,7 @@ class Recovery {
         MC_TRY(fs_.remove(path_of(entry.name)));
       } else if (name && name->kind == wire::FileKind::init) {
         MC_TRY(set_aside(fs_, directory_, entry.name, log_));
-      } else if (name) {
+      } else if (name && name->kind == wire::FileKind::chunk) {
         return fail(Error{ErrorKind::damaged, "'" + directory_ + "' holds '" + entry.name + "' but no manifest", 0,
                           "record into a new directory"});
       }
@@ -132,56 +130,81 @@ class Recovery {
 
   Status replay(const Journals& journals) {
     for (auto at = journals.begin(); at != journals.end(); ++at) {
-      MC_TRY_ASSIGN(JournalContent content, read_journal(at->second));
-      const bool damaged = content.damaged_inside;
-      if (at->first >= state_.next_chunk && !state_.closed) {
-        // The frame that fixes the last durations stands in the next journal, when there is one.
+      MC_TRY_ASSIGN(JournalContent content, read_journal(at->first, at->second));
+      bool keep = content.damaged_inside;  // somebody will want to look at it
+      if (at->first < state_.next_chunk) {
+        MC_TRY_ASSIGN(const bool good, make_good(at->first, content));
+        keep = keep || !good;
+      } else if (!state_.closed) {
+        // The frames that fix the last durations stand in the next journals, when there are any.
         NextFrames next;
-        if (!content.seal && std::next(at) != journals.end()) {
-          MC_TRY_ASSIGN(const JournalContent behind, read_journal(std::next(at)->second));
-          next = first_frames(behind);
+        if (!content.seal) {
+          for (auto behind = std::next(at); behind != journals.end(); ++behind) {
+            MC_TRY_ASSIGN(const JournalContent later, read_journal(behind->first, behind->second));
+            add_first_frames(later, next);
+          }
         }
-        MC_TRY(rebuild(content, next));
+        MC_TRY(rebuild(at->first, content, next));
       }
       for (const std::string& path : at->second) {
-        // Frames may be lost between its whole records, which no crash does: somebody will want to look at it.
-        MC_TRY(damaged ? set_aside(fs_, directory_, path.substr(path.rfind('/') + 1), log_) : fs_.remove(path));
+        MC_TRY(keep ? set_aside(fs_, directory_, path.substr(path.rfind('/') + 1), log_) : fs_.remove(path));
       }
     }
     return fs_.sync_directory(directory_);
   }
 
   // Of all generations, the one that says most.
-  Result<JournalContent> read_journal(const std::vector<std::string>& paths) {
+  Result<JournalContent> read_journal(ChunkNumber chunk, const std::vector<std::string>& paths) {
     JournalContent best;
     for (const std::string& path : paths) {
       MC_TRY_ASSIGN(const ByteBuffer bytes, sys::read_file(fs_, path, kMaxChunkFileBytes));
-      JournalContent content = parse_journal(bytes);
+      JournalContent content = parse_journal(bytes, JournalKey{chunk, state_.t0_wall_ns});
       if (says_more(content, best)) best = std::move(content);
     }
     return best;
   }
 
-  static NextFrames first_frames(const JournalContent& content) {
-    NextFrames next;
+  static void add_first_frames(const JournalContent& content, NextFrames& next) {
     for (const auto& entry : content.entries) {
       if (const auto* frame = std::get_if<JournalFrame>(&entry)) {
         next.emplace(frame->sample.track_id, frame->sample.decode_time);
       }
     }
-    return next;
   }
 
-  Status rebuild(JournalContent& content, const NextFrames& next) {
+  // A listed chunk whose journal is still there: is the chunk what its line says? One that is not is built again from
+  // the journal, when that gives just the bytes of the line. False: neither; the journal may be all that there is.
+  Result<bool> make_good(ChunkNumber number, const JournalContent& content) {
+    const std::string name = wire::chunk_name(number);
+    if (number.value > chunks_.size()) return true;  // built just now
+    const std::string& listed = chunks_[number.value - 1].sha256;
+    const auto hash = hash_file(fs_, path_of(name));
+    if (hash && hash->sha256 == listed) return true;
+    if (!content.head || !content.seal) return false;
+    MC_TRY_ASSIGN(const mp4::Movie movie, read_init(content.head->init));
+    const auto chunk = build_chunk(movie, *content.head, content.entries, *content.seal);
+    if (!chunk || digest::sha256_hex(chunk->bytes) != listed) return false;
+    if (hash) MC_TRY(set_aside(fs_, directory_, name, log_));
+    MC_TRY(publish_durably(fs_, directory_, name, chunk->bytes, errors_));
+    log_(LogLevel::warning, "'" + path_of(name) + "' was not what the manifest lists; built again from its journal");
+    return true;
+  }
+
+  Status rebuild(ChunkNumber number, JournalContent& content, const NextFrames& next) {
     const auto is_frame = [](const JournalEntry& entry) { return std::holds_alternative<JournalFrame>(entry); };
     const auto frames = std::ranges::count_if(content.entries, is_frame);
-    if (!content.head || frames == 0) return {};  // nothing in it was acknowledged
+    if (frames == 0) return {};  // nothing in it was acknowledged
+    if (!content.head) {
+      MC_TRY(know_track_ends());
+      content.head = JournalHead{number, state_.init, state_.t0_wall_ns, {}};
+      for (const auto& [id, end] : state_.ends) content.head->last.push_back({id, end.decode_time});
+    }
     // An empty journal before this one leaves a number free; the frames count, not the number that was planned.
     content.head->chunk = state_.next_chunk;
     MC_TRY_ASSIGN(const mp4::Movie movie, read_init(content.head->init));
     const JournalSeal seal = content.seal ? *content.seal : make_seal(movie, content.entries, next);
     MC_TRY_ASSIGN(const BuiltChunk chunk, build_chunk(movie, *content.head, content.entries, seal));
-    MC_TRY(publish_chunk(fs_, directory_, chunk.line, chunk.bytes, chunk.ledger, errors_));
+    MC_TRY(publish_chunk(writer_, chunk.line, chunk.bytes, chunk.ledger));
     count_recovered(static_cast<std::uint64_t>(frames));
     return {};
   }
@@ -190,6 +213,7 @@ class Recovery {
     state_.next_chunk = state_.next_chunk.next();
     ++state_.recovered_chunks;
     state_.recovered_frames += frames;
+    ends_known_ = false;
   }
 
   // A whole chunk that no line and no journal speaks of: its line was lost, its bytes are good.
@@ -202,21 +226,31 @@ class Recovery {
         return fail(std::move(bytes).error());
       }
       MC_TRY_ASSIGN(const ByteBuffer init, sys::read_file(fs_, path_of(wire::init_name(state_.init)), kMaxInitBytes));
-      const auto line = describe_chunk(state_.next_chunk, state_.init, init, *bytes);
-      if (!line) {
-        log_(LogLevel::warning, "'" + path_of(name) + "' " + line.error().message);
+      MC_TRY(know_track_ends());
+      LastFrames before;
+      for (const auto& [id, end] : state_.ends) before[id] = end.decode_time;
+      const auto chunk = describe_chunk(state_.next_chunk, state_.init, init, *bytes, std::move(before));
+      if (!chunk) {
+        log_(LogLevel::warning, "'" + path_of(name) + "' " + chunk.error().message);
         return set_aside(fs_, directory_, name, log_);
       }
-      MC_TRY(publish_chunk(fs_, directory_, *line, *bytes, {}, errors_));
-      count_recovered(std::uint64_t{line->video} + line->audio);
+      std::string ledger;
+      for (const wire::GapLine& hole : chunk->holes) ledger += wire::gap_line(hole);
+      if (!chunk->begins_with_key_frame) ledger += forced_cut_line(state_.next_chunk);
+      MC_TRY(publish_chunk(writer_, chunk->line, *bytes, ledger));
+      count_recovered(std::uint64_t{chunk->line.video} + chunk->line.audio);
     }
   }
 
-  // Walks back from the newest chunk until every track has been seen: a track may be silent for a while.
-  Status find_track_ends() {
-    if (state_.init.value == 0) return {};
+  // Walks back from the newest chunk until every track has been seen: a track may be silent for a while. A chunk whose
+  // line says that it has nothing of them need not be read for that.
+  Status know_track_ends() {
+    if (state_.init.value == 0 || ends_known_) return {};
+    ends_known_ = true;
+    state_.ends.clear();
     MC_TRY_ASSIGN(const ByteBuffer init, sys::read_file(fs_, path_of(wire::init_name(state_.init)), kMaxInitBytes));
     for (std::uint32_t n = state_.next_chunk.value - 1; n > 0 && state_.ends.size() < state_.movie.tracks.size(); --n) {
+      if (!may_hold_unseen_track(n)) continue;
       const std::string path = path_of(wire::chunk_name(ChunkNumber{n}));
       auto bytes = sys::read_file(fs_, path, kMaxChunkFileBytes);
       if (!bytes) return fail(std::move(bytes).error());
@@ -229,8 +263,8 @@ class Recovery {
         if (!item) return fail(std::move(item).error().within("'" + path + "'"));
         if (!*item) break;
         if (const auto* found = std::get_if<mp4::SampleItem>(&**item)) {
-          ends[found->sample.track_id] = {found->sample.decode_time,
-                                          found->sample.decode_time + found->sample.duration};
+          ends[found->sample.track_id] = {found->sample.decode_time, found->sample.decode_time + found->sample.duration,
+                                          true};
         }
       }
       state_.ends.insert(ends.begin(), ends.end());
@@ -238,109 +272,33 @@ class Recovery {
     return {};
   }
 
+  bool may_hold_unseen_track(std::uint32_t n) const {
+    if (n > chunks_.size()) return true;
+    const wire::ChunkLine& listed = *chunks_[n - 1].chunk;
+    return std::ranges::any_of(state_.movie.tracks, [&](const mp4::Track& track) {
+      if (state_.ends.contains(track.id)) return false;
+      return track.kind == mp4::TrackKind::video   ? listed.video > 0
+             : track.kind == mp4::TrackKind::audio ? listed.audio > 0
+                                                   : true;
+    });
+  }
+
   sys::FileSystem& fs_;
   const std::string& directory_;
   const Log& log_;
   DiskErrors errors_;
+  ManifestWriter writer_;
   RecordingState state_;
+  std::vector<wire::ManifestFile> chunks_;  // that the manifest lists, those recovered just now left out
   bool torn_tail_ = false;
   std::uint64_t intact_bytes_ = 0;
+  bool ends_known_ = false;
 };
 
 }  // namespace
 
-Status DiskErrors::accept(const Error& error, const std::string& remedy) {
-  if (error.kind != ErrorKind::io) return fail(error);
-  count_.fetch_add(1, std::memory_order_relaxed);
-  log_(LogLevel::warning, error.message + "; " + remedy);
-  return {};
-}
-
 Result<RecordingState> recover_recording(sys::FileSystem& fs, const std::string& directory, const Log& log) {
   return Recovery(fs, directory, log).run();
-}
-
-namespace {
-
-Status append_durably(sys::FileSystem& fs, const std::string& path, const std::string& lines) {
-  MC_TRY_ASSIGN(const auto file, fs.open_append(path));
-  MC_TRY(file->write(as_bytes(lines)));
-  MC_TRY(file->sync_data());
-  return file->close();
-}
-
-// The manifest as it was durable before, and `lines`, in a new file: of the old one's last bytes nobody knows now what
-// the disk holds.
-Status rewrite_manifest(sys::FileSystem& fs, const std::string& directory, std::uint64_t durable_bytes,
-                        const std::string& lines) {
-  const std::string path = sys::join_path(directory, wire::kManifestName);
-  MC_TRY_ASSIGN(ByteBuffer bytes, sys::read_file(fs, path, kMaxManifestBytes));
-  if (bytes.size() < durable_bytes) return fail(ErrorKind::damaged, "'" + path + "' has become shorter");
-  bytes.resize(durable_bytes);
-  append(bytes, as_bytes(lines));
-  const std::string staged = stage_path(directory, wire::kManifestName);
-  MC_TRY(sys::stage_file(fs, staged, bytes));
-  return sys::publish_file(fs, staged, path);
-}
-
-}  // namespace
-
-Status append_manifest(sys::FileSystem& fs, const std::string& directory, const std::string& lines,
-                       DiskErrors& errors) {
-  const std::string path = sys::join_path(directory, wire::kManifestName);
-  MC_TRY_ASSIGN(const auto before, fs.info(path));
-  const Status appended = append_durably(fs, path, lines);
-  if (appended) return {};
-  MC_TRY(errors.accept(appended.error(), "the manifest is written again to a new file"));
-  return rewrite_manifest(fs, directory, before.size_bytes, lines);
-}
-
-Status publish_durably(sys::FileSystem& fs, const std::string& directory, const std::string& name, ByteView bytes,
-                       DiskErrors& errors) {
-  const std::string staged = stage_path(directory, name);
-  const std::string path = sys::join_path(directory, name);
-  const auto attempt = [&]() -> Status {
-    MC_TRY(sys::stage_file(fs, staged, bytes));
-    return sys::publish_file(fs, staged, path);
-  };
-  const Status published = attempt();
-  if (published) return {};
-  MC_TRY(errors.accept(published.error(), "'" + name + "' is written again to a new file"));
-  return attempt();
-}
-
-Status publish_chunk(sys::FileSystem& fs, const std::string& directory, const wire::ChunkLine& line, ByteView bytes,
-                     const std::string& ledger, DiskErrors& errors) {
-  const std::string name = wire::chunk_name(line.number);
-  const std::string path = sys::join_path(directory, name);
-  const std::string sha256 = digest::sha256_hex(bytes);
-  bool present = false;
-  if (fs.info(path)) {
-    MC_TRY_ASSIGN(const FileHash hash, hash_file(fs, path));
-    present = hash.sha256 == sha256;
-    if (!present) MC_TRY(set_aside(fs, directory, name, errors.log()));
-  }
-  if (present) {
-    // Published before a crash: its bytes were synced before it got its name, but the name is perhaps not durable.
-    MC_TRY_ASSIGN(const auto file, fs.open_update(path));
-    MC_TRY(file->sync());
-    MC_TRY(file->close());
-    MC_TRY(fs.sync_directory(directory));
-  } else {
-    MC_TRY(publish_durably(fs, directory, name, bytes, errors));
-  }
-  return append_manifest(fs, directory, wire::chunk_lines(line, sha256, ledger), errors);
-}
-
-Status close_recording(sys::FileSystem& fs, const std::string& directory, DiskErrors& errors) {
-  MC_TRY_ASSIGN(const LoadedManifest loaded, load_manifest(fs, directory));
-  if (loaded.manifest.end) return {};
-  const std::uint32_t chunks = loaded.manifest.chunk_count();
-  if (chunks == 0) {
-    return fail(Error{ErrorKind::damaged, "'" + directory + "' holds no frame", 0,
-                      "an empty recording is not closed: look at why nothing came in"});
-  }
-  return append_manifest(fs, directory, wire::end_line(chunks, digest::sha256_hex(loaded.bytes)), errors);
 }
 
 }  // namespace mc::spool

@@ -5,9 +5,9 @@
 #include <optional>
 #include <set>
 
-#include "base/crc32c.hpp"
 #include "digest/sha256.hpp"
 #include "mp4/stream_parser.hpp"
+#include "spool/chunk_builder.hpp"
 #include "spool/gap_rule.hpp"
 #include "spool/recording.hpp"
 
@@ -17,47 +17,6 @@ namespace {
 constexpr std::size_t kPieceBytes = 512 * 1024;
 constexpr std::uint64_t kMaxInitBytes = mp4::kMaxHeaderBoxBytes;
 constexpr std::uint64_t kMaxReceiptBytes = 64 * 1024;
-
-// A write that a crash cut off leaves the beginning of a line (and at most zeros behind it). A line that is all there
-// and goes on is a line whose newline was damaged, which would otherwise make a closed recording look open.
-bool has_damaged_newline(std::string_view tail) {
-  constexpr std::string_view kCrc = " crc=";
-  constexpr std::size_t kHashLineStart = 66;
-  std::size_t whole = std::string_view::npos;
-  if (tail.starts_with("# ")) {
-    const auto crc_at = tail.find(kCrc);
-    if (crc_at == std::string_view::npos) return false;
-    whole = crc_at + kCrc.size() + 8;
-    if (whole >= tail.size()) return false;
-    if (fmt::format("{:08x}", crc32c(as_bytes(tail.substr(0, crc_at)))) != tail.substr(whole - 8, 8)) return false;
-  } else {
-    if (tail.size() <= kHashLineStart || !wire::is_sha256_hex(tail.substr(0, 64))) return false;
-    for (const std::string_view suffix : {".m4s", ".mp4"}) {
-      const auto at = tail.find(suffix, kHashLineStart);
-      if (at != std::string_view::npos) whole = at + suffix.size();
-    }
-    if (whole == std::string_view::npos ||
-        !wire::parse_file_name(tail.substr(kHashLineStart, whole - kHashLineStart))) {
-      return false;
-    }
-  }
-  return tail.substr(whole).find_first_not_of('\0') != std::string_view::npos;
-}
-
-// Is [from, to) made up of gap lines, the next beginning where the one before ends?
-bool is_ledgered(const std::vector<wire::GapLine>& gaps, const mp4::Track& track, const Hole& hole) {
-  std::uint64_t at = hole.from;
-  while (at < hole.to) {
-    const auto found = std::ranges::find_if(gaps, [&](const wire::GapLine& gap) {
-      return gap.track == track.id && gap.from == MediaTime{static_cast<std::int64_t>(at), track.timescale} &&
-             gap.to.timescale == track.timescale && gap.to.ticks > gap.from.ticks &&
-             static_cast<std::uint64_t>(gap.to.ticks) <= hole.to;
-    });
-    if (found == gaps.end()) return false;
-    at = static_cast<std::uint64_t>(found->to.ticks);
-  }
-  return true;
-}
 
 class Verifier {
  public:
@@ -118,7 +77,7 @@ class Verifier {
     const std::string_view text = as_text(loaded_.bytes);
     const auto newline = text.rfind('\n');
     const std::string_view tail = newline == std::string_view::npos ? text : text.substr(newline + 1);
-    if (has_damaged_newline(tail)) {
+    if (wire::has_damaged_newline(tail)) {
       const auto line = std::ranges::count(text, '\n') + 1;
       find(wire::kManifestName, "damaged", fmt::format("line {}: goes on after its end", line));
     } else {
@@ -192,14 +151,11 @@ class Verifier {
   }
 
   void compare_tracks(const wire::ManifestFile& file, const mp4::Movie& movie) {
-    const auto same = [](const wire::TrackSummary& line, const mp4::Track& track) {
-      const char* kind = track.kind == mp4::TrackKind::video   ? "video"
-                         : track.kind == mp4::TrackKind::audio ? "audio"
-                                                               : "other";
-      return line.id == track.id && line.kind == kind && line.timescale == track.timescale &&
+    const auto same = [](const wire::TrackSummary& line, const wire::TrackSummary& track) {
+      return line.id == track.id && line.kind == track.kind && line.timescale == track.timescale &&
              line.nominal_duration == track.nominal_duration;
     };
-    if (!std::ranges::equal(file.init->tracks, movie.tracks, same)) {
+    if (!std::ranges::equal(file.init->tracks, summarise(movie), same)) {
       find(file.name, "damaged", "its tracks are not the ones that the manifest states");
     }
   }
@@ -254,7 +210,11 @@ class Verifier {
       ++report_.video_frames;
       if (track == movie.reference() && !content.saw_picture) {
         content.saw_picture = true;
-        if (!sample.sync) find(file.name, "not-a-key-frame", "its first picture cannot be decoded alone");
+        if (!sample.sync && is_forced_cut(manifest(), file.chunk->number)) {
+          note(fmt::format("{}: cut where there was no key frame, as its ledger says", file.name));
+        } else if (!sample.sync) {
+          find(file.name, "not-a-key-frame", "its first picture cannot be decoded alone");
+        }
       }
     } else if (track->kind == mp4::TrackKind::audio) {
       ++content.audio;

@@ -76,8 +76,11 @@ class Uploader {
                     fmt::format("the manifest of '{}' does not say which recording it is", directory_));
       }
       if (loaded && !loaded->manifest.damage.empty()) {
-        return fail(ErrorKind::damaged, fmt::format("the manifest of '{}' is damaged in line {}: {}", directory_,
-                                                    loaded->manifest.damage[0].line, loaded->manifest.damage[0].what));
+        const auto& first = loaded->manifest.damage.front();
+        return fail(
+            Error{ErrorKind::damaged,
+                  fmt::format("the manifest of '{}' is damaged in line {}: {}", directory_, first.line, first.what), 0,
+                  "mc-spool recover puts it right"});
       }
       if (!said) {
         log_(LogLevel::info, fmt::format("waiting for a recording in '{}'", directory_));

@@ -14,6 +14,9 @@ namespace {
 
 constexpr std::string_view kCrc = " crc=";
 constexpr std::size_t kCrcDigits = 8;
+constexpr std::size_t kMaxLineBytes = 64 * 1024;
+constexpr std::size_t kHashDigits = 64;
+constexpr std::string_view kHashGap = "  ";  // between a hash and its name, as sha256sum writes it
 
 std::string crc_text(std::string_view line) {
   std::array<char, 9> text{};
@@ -274,10 +277,11 @@ class Parser {
     m_.gaps.insert(m_.gaps.end(), pending_gaps_.begin(), pending_gaps_.end());
     m_.notes.insert(m_.notes.end(), pending_notes_.begin(), pending_notes_.end());
     drop_pending();
-    if (line.size() < 67 || !is_sha256_hex(line.substr(0, 64)) || line.substr(64, 2) != "  ") {
+    if (line.size() <= kHashDigits + kHashGap.size() || !is_sha256_hex(line.substr(0, kHashDigits)) ||
+        line.substr(kHashDigits, kHashGap.size()) != kHashGap) {
       return damage("not a line of a manifest");
     }
-    const std::string name(line.substr(66));
+    const std::string name(line.substr(kHashDigits + kHashGap.size()));
     const auto parsed = parse_file_name(name);
     if (!parsed || (parsed->kind != FileKind::init && parsed->kind != FileKind::chunk)) {
       return damage("not the name of a chunk or an init: '" + name + "'");
@@ -295,7 +299,7 @@ class Parser {
       if (chunk->init.value == 0 || chunk->init.value > inits_)
         damage("'" + name + "' needs an init that is not there");
     }
-    m_.files.push_back({name, std::string(line.substr(0, 64)), init, chunk});
+    m_.files.push_back({name, std::string(line.substr(0, kHashDigits)), init, chunk});
   }
 
   std::string_view text_;
@@ -326,6 +330,63 @@ std::uint32_t Manifest::chunk_count() const {
 }
 
 Manifest parse_manifest(ByteView bytes) { return Parser(bytes).run(); }
+
+std::size_t whole_line_length(std::string_view text) {
+  if (text.starts_with("# ")) {
+    const std::string_view window = text.substr(0, kMaxLineBytes);
+    for (auto at = window.find(kCrc); at != std::string_view::npos; at = window.find(kCrc, at + 1)) {
+      const std::size_t end = at + kCrc.size() + kCrcDigits;
+      if (end > text.size()) return 0;
+      if (crc_text(text.substr(0, at)) == text.substr(end - kCrcDigits, kCrcDigits)) return end;
+    }
+    return 0;
+  }
+  const std::size_t name_at = kHashDigits + kHashGap.size();
+  if (text.size() <= name_at || !is_sha256_hex(text.substr(0, kHashDigits)) ||
+      text.substr(kHashDigits, kHashGap.size()) != kHashGap) {
+    return 0;
+  }
+  const auto dot = text.find('.', name_at);
+  constexpr std::size_t kSuffixBytes = 4;  // .m4s, .mp4
+  if (dot == std::string_view::npos || dot + kSuffixBytes > text.size()) return 0;
+  const auto name = parse_file_name(text.substr(name_at, dot + kSuffixBytes - name_at));
+  return name && (name->kind == FileKind::chunk || name->kind == FileKind::init) ? dot + kSuffixBytes : 0;
+}
+
+bool has_damaged_newline(std::string_view tail) {
+  const std::size_t whole = whole_line_length(tail);
+  return whole > 0 && tail.substr(whole).find_first_not_of('\0') != std::string_view::npos;
+}
+
+std::optional<std::string> mend_line(std::string_view line) {
+  const std::size_t tail_bytes = kCrc.size() + kCrcDigits;
+  if (line.size() <= tail_bytes || line.size() > kMaxMendedBytes || whole_line_length(line) == line.size()) {
+    return std::nullopt;
+  }
+  std::string mended(line);
+  const std::size_t crc_at = line.size() - tail_bytes;
+  const std::string tail = std::string(kCrc) + crc_text(line.substr(0, crc_at));
+  const auto differs = [&](std::size_t i) { return tail[i] != line[crc_at + i]; };
+  std::size_t wrong = 0;
+  for (std::size_t i = 0; i < tail_bytes; ++i) wrong += differs(i) ? 1U : 0U;
+  if (wrong == 1) return mended.replace(crc_at, tail_bytes, tail);
+  if (line.substr(crc_at, kCrc.size()) != kCrc) return std::nullopt;
+  std::uint32_t want = 0;
+  const std::string_view digits = line.substr(crc_at + kCrc.size());
+  const auto [end, ec] = std::from_chars(digits.data(), digits.data() + digits.size(), want, 16);
+  if (ec != std::errc{} || end != digits.data() + digits.size()) return std::nullopt;
+  const ByteView body = as_bytes(line.substr(0, crc_at));
+  for (std::size_t i = 0; i < crc_at; ++i) {
+    const std::uint32_t before = crc32c(body.first(i));
+    for (unsigned value = 1; value <= 0xFF; ++value) {
+      const auto byte = static_cast<std::uint8_t>(value);
+      if (value == '\n' || crc32c(body.subspan(i + 1), crc32c({&byte, 1}, before)) != want) continue;
+      mended[i] = static_cast<char>(byte);
+      return mended;
+    }
+  }
+  return std::nullopt;
+}
 
 std::string header_line() { return with_crc("# maycast-manifest " + std::to_string(kManifestVersion)); }
 

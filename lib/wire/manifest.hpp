@@ -61,7 +61,7 @@ struct ChunkLine {
 struct GapLine {
   std::uint32_t track = 0;
   MediaTime from, to;  // on the track's timeline; equal: the writer stopped there, the rest of the hole is not known
-  std::string reason;  // one word: device-lost, encoder-shed, disk-full, restarted, before-key-frame, source
+  std::string reason;  // one word; mc-spool-format(5) lists them
   bool operator==(const GapLine&) const = default;
 };
 // Any other keyword: mark, clock, guardian, event, …
@@ -113,6 +113,18 @@ struct Manifest {
 // Never fails: damage and a torn tail are part of the answer. Also found as damage: a second header, numbers that are
 // not consecutive from 1, a name twice, a name that is none, text after `# end`.
 Manifest parse_manifest(ByteView bytes);
+
+// The length of the whole line that `text` begins with, without its newline: a `#` line whose CRC is right, or a hash
+// line of a chunk or an init. 0: it begins with none. What follows a whole line is its newline, or that newline
+// damaged.
+std::size_t whole_line_length(std::string_view text);
+// A write that a crash cut off leaves the beginning of a line, and at most zeros behind it. Is `tail`, which has no
+// newline, something else: a line that is all there and goes on, as one whose newline was damaged does?
+bool has_damaged_newline(std::string_view tail);
+// A `#` line (without newline, at most kMaxMendedBytes) with one byte put right, so that its CRC is. Nothing when no
+// byte does that, or when the line is whole already.
+std::optional<std::string> mend_line(std::string_view line);
+inline constexpr std::size_t kMaxMendedBytes = 1024;
 
 std::string header_line();
 std::string recording_line(const std::string& recording_id, const RecordingPath& path);

@@ -139,6 +139,15 @@ END
   mc-spool --json prune --dry-run spool --key server.pem >out
   [ "$(jq -r 'select(.outcome=="would-remove").directory' out)" = spool/s/001/synced ]
   [ -e spool/s/001/synced/manifest ]
+  rm spool/s/001/synced/.lock
+  mc-spool --quiet prune --dry-run spool --key server.pem >/dev/null
+  [ ! -e spool/s/001/synced/.lock ]
+  # What recovery set aside was never sent: somebody has to look at it before it goes.
+  echo frames >spool/s/001/synced/.aside-chunk_000009.m4s-0123456789abcdef
+  mc-spool --json prune spool --key server.pem >out
+  [ "$(jq -r .outcome out | sort -u)" = kept ]
+  grep -q "no server has its '.aside-chunk_000009" out
+  rm spool/s/001/synced/.aside-chunk_000009.m4s-0123456789abcdef
   mc-spool --json prune spool/ --key server.pem >out
   [ "$(jq -r 'select(.outcome=="removed").directory' out)" = spool/s/001/synced ]
   [ "$(jq -r 'select(.outcome=="removed").bytes' out)" -gt 10000 ]

@@ -156,6 +156,15 @@ bool creates_init(const Op& op) {
   return create != nullptr && create->name.starts_with(".stage-init");
 }
 
+// mkdir -p, as a shell does it.
+bool make_unsynced(sys::FileSystem& fs) {
+  const std::string path = kDirectory;
+  for (auto slash = path.find('/');; slash = path.find('/', slash + 1)) {
+    if (!fs.make_directory(path.substr(0, slash))) return false;
+    if (slash == std::string::npos) return true;
+  }
+}
+
 }  // namespace
 
 ByteBuffer frame_bytes(const Frame& frame, std::size_t size) {
@@ -183,6 +192,7 @@ Shape shape_of(std::uint32_t number) {
   shape.mark = number % 2 == 1;
   shape.continued = number % 3 == 2;
   shape.disk_full = number % 7 == 3;
+  shape.made_before = number % 4 == 0 && !shape.continued;
   return shape;
 }
 
@@ -205,6 +215,7 @@ Recorded record(const Shape& shape, const Wrap& wrap) {
     recorded.acknowledged_before = recorded.acknowledged.size();
   }
   SimFileSystem sim = recorded.start;
+  if (shape.made_before && !make_unsynced(sim)) return recorded;
   recorded.whole = go(sim, shape.continued ? 6000 : 0, kEndMs, true);
   recorded.log = sim.log();
   return recorded;

@@ -34,8 +34,9 @@ struct Shape {
   bool new_parameters = false;   // in the middle: a second init
   bool hole = false;             // with its reason in band
   bool mark = false;
-  bool continued = false;  // the first half ends in a power cut; recovered and gone on with
-  bool disk_full = false;  // ends for want of room instead of closing
+  bool continued = false;    // the first half ends in a power cut; recovered and gone on with
+  bool made_before = false;  // its directory is there already, made by somebody who synced nothing
+  bool disk_full = false;    // ends for want of room instead of closing
 };
 Shape shape_of(std::uint32_t number);  // a different one for each number
 

@@ -76,14 +76,41 @@ TEST_F(Journal, TailOfZerosIsNoRecord) {
   EXPECT_EQ(content.entries.size(), 4U);
 }
 
-TEST_F(Journal, FlippedByteEndsTheJournalThere) {
+TEST_F(Journal, FlippedByteCostsItsOwnRecordOnly) {
   const ByteBuffer bytes = write(true);
+  const JournalKey key{ChunkNumber{7}, 123};
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     ByteBuffer bad = bytes;
     bad[i] ^= 0x10;
-    const JournalContent content = parse_journal(bad);
-    EXPECT_LE(content.intact_bytes, i) << "a record with a flipped byte was taken";
+    const JournalContent content = parse_journal(bad, key);
+    std::size_t frames = 0;
+    std::size_t told = 0;
+    for (const auto& entry : content.entries) {
+      const auto* event = std::get_if<JournalEvent>(&entry);
+      if (event == nullptr) ++frames;
+      if (event != nullptr && event->json.find("journal-damaged") != std::string::npos) ++told;
+    }
+    EXPECT_GE(frames + told, 3U) << i;
+    EXPECT_EQ(content.damaged_inside, content.seal.has_value()) << "the seal is the last: torn or damaged, at " << i;
+    EXPECT_GE(frames, 2U) << i;
+    if (!content.head) {
+      EXPECT_EQ(frames, 3U) << "the key tells what belongs to a journal without its head";
+    }
   }
+}
+
+TEST_F(Journal, RecordsOfAnotherJournalAreNotTaken) {
+  ByteBuffer bytes = write(false);
+  const std::size_t whole = bytes.size();
+  auto other = JournalWriter::create(fs_, directory_, {ChunkNumber{6}, InitNumber{2}, 123, {}});
+  ASSERT_TRUE(other);
+  for (std::uint64_t i = 0; i < 9; ++i) other->add(JournalEvent{static_cast<std::int64_t>(i), "{}"});
+  ASSERT_TRUE(other->flush());
+  append(bytes, *sys::read_file(fs_, other->path(), 1 << 20));  // what the blocks held before
+  const JournalContent content = parse_journal(bytes);
+  EXPECT_EQ(content.intact_bytes, whole);
+  EXPECT_EQ(content.entries.size(), 4U);
+  EXPECT_FALSE(content.damaged_inside);
 }
 
 TEST_F(Journal, NameRoundTrips) {

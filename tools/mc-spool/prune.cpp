@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <optional>
 
 #include "cli/app.hpp"
 #include "spool/find_recordings.hpp"
@@ -27,10 +28,16 @@ struct Outcome {
 
 Result<Outcome> prune_one(sys::FileSystem& fs, const std::string& directory, const std::vector<digest::PublicKey>& keys,
                           bool dry_run) {
-  // Nobody writes into it while it is judged and removed.
-  const auto lock = sys::FileLock::acquire(sys::join_path(directory, spool::kLockName));
-  if (!lock && lock.error().sys_errno == EWOULDBLOCK) return Outcome{"kept", "being recorded", 0};
-  if (!lock) return fail(lock.error());
+  // Nobody writes into it while it is judged and removed. Where there is no file to lock, nobody does; a dry run makes
+  // none.
+  const std::string lock_path = sys::join_path(directory, spool::kLockName);
+  std::optional<sys::FileLock> held;
+  if (!dry_run || fs.info(lock_path)) {
+    auto lock = sys::FileLock::acquire(lock_path);
+    if (!lock && lock.error().sys_errno == EWOULDBLOCK) return Outcome{"kept", "being recorded", 0};
+    if (!lock) return fail(std::move(lock).error());
+    held.emplace(std::move(*lock));
+  }
   MC_TRY_ASSIGN(const spool::PruneVerdict verdict, spool::may_prune(fs, directory, keys));
   if (!verdict.removable) return Outcome{"kept", verdict.reason, verdict.bytes};
   if (dry_run) return Outcome{"would-remove", "receipt of key " + verdict.reason, verdict.bytes};

@@ -9,6 +9,7 @@
 #include "mc-spool/control.hpp"
 #include "mc-spool/prune.hpp"
 #include "mc-spool/write.hpp"
+#include "spool/publish.hpp"
 #include "spool/recording.hpp"
 #include "spool/recovery.hpp"
 #include "sys/lock.hpp"
@@ -45,7 +46,11 @@ Result<int> close(cli::Invocation& in, const std::string& directory) {
   MC_TRY_ASSIGN(const auto lock, lock_recording(directory));
   MC_TRY_ASSIGN(const auto state, spool::recover_recording(fs, directory, in.log()));
   spool::DiskErrors errors(in.log());
-  MC_TRY(spool::close_recording(fs, directory, errors));
+  if (!state.closed) {
+    spool::ManifestWriter manifest(fs, directory, errors);
+    MC_TRY(manifest.begin());
+    MC_TRY(spool::close_recording(manifest, state.listed_files));
+  }
   MC_TRY(in.event("closed", {{"directory", directory}, {"chunks", state.next_chunk.value - 1}}));
   in.log()(LogLevel::info, fmt::format("'{}' is closed with {} chunks", directory, state.next_chunk.value - 1));
   return cli::kDone;

@@ -1,0 +1,321 @@
+#include "spool/manifest_repair.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <map>
+
+#include "mp4/movie.hpp"
+#include "spool/chunk_builder.hpp"
+#include "spool/gap_rule.hpp"
+#include "spool/journal.hpp"
+
+namespace mc::spool {
+namespace {
+
+constexpr std::uint64_t kMaxInitBytes = 16U << 20;
+constexpr std::uint64_t kMaxChunkFileBytes = 1U << 30;
+
+// The lines of one file: its description, for a chunk its ledger, and its hash line.
+struct Group {
+  std::string description, ledger, hash_line;  // with newlines; empty: not whole
+  std::string sha256;                          // of the hash line
+  bool is_whole() const { return !description.empty() && !hash_line.empty(); }
+  std::string text() const { return description + ledger + hash_line; }
+};
+
+// The number behind `key` in a line, as in "# chunk 7 … init=2 …".
+std::optional<std::uint32_t> number_after(std::string_view line, std::string_view key) {
+  const auto at = line.find(key);
+  if (at == std::string_view::npos) return std::nullopt;
+  std::uint32_t number = 0;
+  const char* const end = line.data() + line.size();
+  const auto parsed = std::from_chars(line.data() + at + key.size(), end, number);
+  return parsed.ec == std::errc{} ? std::optional(number) : std::nullopt;
+}
+
+// What is left of a manifest: its whole lines, those that can be mended among them, by the file that they speak of.
+class Remains {
+ public:
+  explicit Remains(std::string_view text) {
+    while (!text.empty()) text.remove_prefix(std::min(take_first(text), text.size()));
+  }
+
+  std::string header, recording, t0, end;  // lines; empty: lost
+  std::map<std::uint32_t, Group> inits, chunks;
+  std::map<std::uint32_t, std::uint32_t> chunk_behind_init;
+  bool torn = false;       // ends inside a line
+  std::size_t mended = 0;  // lines of which one byte was wrong
+  std::size_t lost = 0;    // lines that say nothing any more
+
+ private:
+  // The line that `text` begins with; how many bytes it takes.
+  std::size_t take_first(std::string_view text) {
+    if (const std::size_t n = wire::whole_line_length(text); n > 0) {
+      take(text.substr(0, n));
+      if (n < text.size() && text[n] != '\n') ++mended;
+      torn = torn || n == text.size();
+      return n + 1;
+    }
+    const auto newline = text.find('\n');
+    if (newline == std::string_view::npos) {
+      torn = true;
+      return text.size();
+    }
+    // One byte of the line is wrong, or a byte inside a line has become a newline.
+    for (const auto behind : {newline, text.find('\n', newline + 1)}) {
+      if (behind == std::string_view::npos) continue;
+      if (const auto line = wire::mend_line(text.substr(0, behind))) {
+        ++mended;
+        take(*line);
+        return behind + 1;
+      }
+    }
+    ++lost;
+    return newline + 1;
+  }
+
+  void take(std::string_view line) {
+    const std::string text = std::string(line) + "\n";
+    if (!line.starts_with("# ")) return take_hash_line(line, text);
+    if (line.starts_with("# maycast-manifest ")) {
+      header = text;
+    } else if (line.starts_with("# recording ")) {
+      recording = text;
+    } else if (line.starts_with("# t0 ")) {
+      t0 = text;
+    } else if (line.starts_with("# end ")) {
+      end = text;
+    } else if (const auto init = number_after(line, "# init "); init && line.starts_with("# init ")) {
+      next_init_ = *init;
+      inits[*init].description = text;
+      // It never stands inside a chunk's lines: these have lost their hash line.
+      if (const auto open = chunks.find(next_chunk_); open != chunks.end() && !open->second.description.empty()) {
+        ++next_chunk_;
+      }
+      chunk_behind_init.emplace(*init, next_chunk_);
+    } else if (const auto chunk = number_after(line, "# chunk "); chunk && line.starts_with("# chunk ")) {
+      next_chunk_ = *chunk;
+      chunks[*chunk].description = text;
+    } else {
+      chunks[next_chunk_].ledger += text;
+    }
+  }
+
+  // A hash line has no CRC: its name is the one that is due.
+  void take_hash_line(std::string_view line, const std::string& text) {
+    constexpr std::size_t kHashDigits = 64;
+    constexpr std::size_t kNameAt = kHashDigits + 2;
+    const bool is_chunk = wire::parse_file_name(line.substr(kNameAt))->kind == wire::FileKind::chunk;
+    std::uint32_t& number = is_chunk ? next_chunk_ : next_init_;
+    Group& group = (is_chunk ? chunks : inits)[number];
+    const std::string name = is_chunk ? wire::chunk_name(ChunkNumber{number}) : wire::init_name(InitNumber{number});
+    if (!is_chunk) chunk_behind_init.emplace(number, next_chunk_);
+    group.sha256 = line.substr(0, kHashDigits);
+    group.hash_line = text.substr(0, kNameAt) + name + "\n";
+    ++number;
+  }
+
+  std::uint32_t next_chunk_ = 1;  // that lines without a number belong to
+  std::uint32_t next_init_ = 1;
+};
+
+class Repair {
+ public:
+  Repair(sys::FileSystem& fs, const std::string& directory, Remains remains)
+      : fs_(fs), directory_(directory), remains_(std::move(remains)) {}
+
+  // The whole manifest.
+  Result<std::string> run() {
+    MC_TRY(find_inits());
+    const std::uint32_t last = remains_.chunks.empty() ? 0 : remains_.chunks.rbegin()->first;
+    for (std::uint32_t n = 1; n <= last + 1; ++n) {
+      for (const auto& [init, behind] : remains_.chunk_behind_init) {
+        if (behind == n) MC_TRY(add_init(InitNumber{init}));
+      }
+      if (n > last) break;
+      const Group& group = remains_.chunks[n];
+      // What is not whole and was not durable yet is the journal's to say, or the chunk's own.
+      if (!group.is_whole() && ((remains_.torn && n == last) || has_journal(n))) break;
+      MC_TRY(add_chunk(ChunkNumber{n}, group));
+    }
+    MC_TRY(make_head());
+    std::string text = remains_.header + remains_.recording + remains_.t0 + body_;
+    if (remains_.end.empty()) return text;
+    if (remains_.end.find(digest::sha256_hex(as_bytes(text))) == std::string::npos) {
+      return fail(Error{ErrorKind::damaged,
+                        "'" + directory_ + "' was closed, and its manifest is damaged beyond repair", 0,
+                        "mc-verify says where; a server that has it has it whole"});
+    }
+    return text + remains_.end;
+  }
+
+ private:
+  struct ReadFile {
+    ByteBuffer bytes;
+    std::string sha256;
+  };
+
+  std::string path_of(const std::string& name) const { return sys::join_path(directory_, name); }
+
+  bool has_journal(std::uint32_t n) const { return fs_.info(path_of(journal_name(ChunkNumber{n}))).has_value(); }
+
+  // Without a line of an init, those that lie there are taken.
+  Status find_inits() {
+    if (!remains_.inits.empty()) return {};
+    for (InitNumber n{1}; fs_.info(path_of(wire::init_name(n))); n = n.next()) {
+      remains_.chunk_behind_init.emplace(n.value, 1);
+    }
+    return {};
+  }
+
+  // The file, if it is there and is what its hash line says, as far as that can be told.
+  std::optional<ReadFile> read_listed(const std::string& name, const Group& group, std::uint64_t limit) const {
+    auto bytes = sys::read_file(fs_, path_of(name), limit);
+    if (!bytes) return std::nullopt;
+    std::string sha256 = digest::sha256_hex(*bytes);
+    if (!group.sha256.empty() && sha256 != group.sha256 && !is_same_but_one_digit(sha256, group.sha256)) {
+      return std::nullopt;
+    }
+    return ReadFile{std::move(*bytes), std::move(sha256)};
+  }
+
+  // What there is to say of a file that is not there or not itself: its lines, when these are whole.
+  Status keep_lines(const std::string& name, const Group& group) {
+    if (!group.is_whole()) {
+      return fail(Error{ErrorKind::damaged, "'" + path_of(name) + "' is lost together with its lines in the manifest",
+                        0, "record into a new directory; nothing in this one was changed"});
+    }
+    body_ += group.text();
+    last_.clear();  // where its tracks end is not known
+    return {};
+  }
+
+  Status add_init(InitNumber number) {
+    const std::string name = wire::init_name(number);
+    const Group& group = remains_.inits[number.value];
+    auto file = read_listed(name, group, kMaxInitBytes);
+    const auto movie = file ? mp4::parse_init(file->bytes) : fail(ErrorKind::damaged, "not there");
+    if (!movie) return keep_lines(name, group);
+    body_ += wire::init_lines({number, file->bytes.size(), summarise(*movie)}, file->sha256);
+    inits_[number.value] = std::move(file->bytes);
+    return {};
+  }
+
+  Status add_chunk(ChunkNumber number, const Group& group) {
+    const std::string name = wire::chunk_name(number);
+    const auto file = read_listed(name, group, kMaxChunkFileBytes);
+    const std::uint32_t newest = inits_.empty() ? 0 : inits_.rbegin()->first;
+    const InitNumber init{number_after(group.description, " init=").value_or(newest)};
+    auto described = file ? describe_chunk(number, init, inits_[init.value], file->bytes, std::exchange(last_, {}))
+                          : Result<DescribedChunk>(fail(ErrorKind::damaged, "not there"));
+    if (!described) return keep_lines(name, group);
+    const wire::Manifest kept = wire::parse_manifest(as_bytes(group.ledger));
+    std::string ledger = group.ledger;
+    for (const wire::GapLine& hole : described->holes) {
+      if (!covers(kept.gaps, hole)) ledger += wire::gap_line(hole);
+    }
+    if (!described->begins_with_key_frame && !is_forced_cut(kept, number)) ledger += forced_cut_line(number);
+    body_ += wire::chunk_lines(described->line, file->sha256, ledger);
+    last_ = std::move(described->last);
+    if (!first_t0_ns_) first_t0_ns_ = described->t0_wall_ns;
+    return {};
+  }
+
+  static bool covers(const std::vector<wire::GapLine>& gaps, const wire::GapLine& hole) {
+    mp4::Track track;
+    track.id = hole.track;
+    track.timescale = hole.from.timescale;
+    return is_ledgered(gaps, track,
+                       {static_cast<std::uint64_t>(hole.from.ticks), static_cast<std::uint64_t>(hole.to.ticks)});
+  }
+
+  // Lines of the head that are lost are made anew: another id, since nobody knows the old one.
+  Status make_head() {
+    if (remains_.header.empty()) remains_.header = wire::header_line();
+    if (remains_.recording.empty()) {
+      MC_TRY_ASSIGN(const auto path, path_from_directory(directory_));
+      MC_TRY_ASSIGN(const ByteBuffer id, digest::random_bytes(16));
+      remains_.recording = wire::recording_line(digest::to_hex(id), path);
+    }
+    if (remains_.t0.empty()) {
+      if (!first_t0_ns_) read_first_t0();
+      remains_.t0 = wire::t0_line(first_t0_ns_.value_or(0), -1);
+    }
+    return {};
+  }
+
+  void read_first_t0() {
+    const auto bytes = sys::read_file(fs_, path_of(wire::chunk_name(ChunkNumber{1})), kMaxChunkFileBytes);
+    if (!bytes || inits_.empty()) return;
+    const auto chunk = describe_chunk(ChunkNumber{1}, InitNumber{1}, inits_.begin()->second, *bytes, {});
+    if (chunk) first_t0_ns_ = chunk->t0_wall_ns;
+  }
+
+  sys::FileSystem& fs_;
+  const std::string& directory_;
+  Remains remains_;
+  std::string body_;
+  std::map<std::uint32_t, ByteBuffer> inits_;
+  LastFrames last_;
+  std::optional<std::int64_t> first_t0_ns_;
+};
+
+}  // namespace
+
+bool is_damaged(const LoadedManifest& loaded) {
+  const wire::Manifest& m = loaded.manifest;
+  if (!m.damage.empty() || m.version == 0 || !m.path || !m.t0_wall_ns) return true;
+  if (m.end) return !loaded.root_matches;
+  const std::string_view text = as_text(loaded.bytes);
+  const auto newline = text.rfind('\n');
+  return wire::has_damaged_newline(newline == std::string_view::npos ? text : text.substr(newline + 1));
+}
+
+bool is_same_but_one_digit(const std::string& a, const std::string& b) {
+  if (a.size() != b.size()) return false;
+  std::size_t wrong = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) wrong += a[i] == b[i] ? 0U : 1U;
+  return wrong == 1;
+}
+
+Status repair_manifest(sys::FileSystem& fs, const std::string& directory, DiskErrors& errors) {
+  const std::string path = sys::join_path(directory, wire::kManifestName);
+  auto bytes = sys::read_file(fs, path, kMaxManifestBytes);
+  if (!bytes && bytes.error().kind != ErrorKind::not_found) return fail(std::move(bytes).error());
+  const ByteBuffer before = bytes ? std::move(*bytes) : ByteBuffer{};
+  Remains remains(as_text(before));
+  const std::string what =
+      std::to_string(remains.mended) + " lines had one wrong byte, " + std::to_string(remains.lost) + " are lost";
+  MC_TRY_ASSIGN(const std::string text, Repair(fs, directory, std::move(remains)).run());
+  if (text == as_text(before)) return {};
+  std::string kept;
+  if (!before.empty()) {
+    kept = aside_name(wire::kManifestName, digest::sha256_hex(before));
+    MC_TRY(publish_durably(fs, directory, kept, before, errors));
+    kept = "; as it was it is kept as '" + sys::join_path(directory, kept) + "'";
+  }
+  errors.log()(LogLevel::warning,
+               "'" + path + "' was damaged (" + what + ") and is put right from what is there" + kept);
+  return publish_durably(fs, directory, wire::kManifestName, as_bytes(text), errors);
+}
+
+Result<wire::RecordingPath> path_from_directory(const std::string& directory) {
+  std::error_code ec;
+  const auto absolute = std::filesystem::absolute(directory, ec).lexically_normal();
+  std::vector<std::string> parts;
+  for (const auto& part : absolute) {
+    if (!part.empty() && part != "/") parts.push_back(part.string());
+  }
+  if (!ec && parts.size() >= 3) {
+    const auto n = parts.size();
+    if (wire::is_name(parts[n - 3]) && wire::is_take(parts[n - 2]) && wire::is_name(parts[n - 1])) {
+      return wire::RecordingPath{parts[n - 3], parts[n - 2], parts[n - 1]};
+    }
+  }
+  if (!parts.empty() && wire::is_name(parts.back())) return wire::RecordingPath{"solo", "001", parts.back()};
+  return fail(Error{ErrorKind::usage, "cannot name the recording after '" + directory + "'", 0,
+                    "name it with --as SESSION/TAKE/GUEST"});
+}
+
+}  // namespace mc::spool
