@@ -1,7 +1,25 @@
-// The manifest's parser on any bytes: no crash, and what it says about itself holds.
+// The manifest's parser, and the mending of its lines, on any bytes: no crash, and what they say about themselves
+// holds.
 #include <cstdlib>
 
+#include "require.hpp"
 #include "wire/manifest.hpp"
+
+namespace {
+
+// Mending tries every byte: longer lines would only be slower.
+constexpr std::size_t kMaxLine = 160;
+
+void look_at_lines(std::string_view text) {
+  require(mc::wire::whole_line_length(text) <= text.size());
+  (void)mc::wire::has_damaged_newline(text);
+  const std::string_view line = text.substr(0, text.find('\n'));
+  if (line.size() > kMaxLine) return;
+  const auto mended = mc::wire::mend_line(line);
+  if (mended) require(mended->size() == line.size());
+}
+
+}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const mc::ByteView bytes(data, size);
@@ -11,5 +29,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto cut = mc::wire::parse_manifest(bytes.first(m.intact_bytes));
   if (cut.torn_tail || cut.files.size() != m.files.size() || cut.gaps != m.gaps || cut.notes != m.notes) std::abort();
   if (m.damage.size() != cut.damage.size()) std::abort();
+  look_at_lines(mc::as_text(bytes));
   return 0;
 }
