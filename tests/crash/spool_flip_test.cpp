@@ -122,6 +122,23 @@ TEST(SpoolFlips, EveryByteOfAnOpenManifestChangedCostsNoFrame) {
   std::printf("%zu changed bits of an open manifest: each put right, %zu of them only by closing\n", flips, late);
 }
 
+TEST(SpoolFlips, EveryByteOfAClosedManifestChangedIsPutRight) {
+  const Tree tree = closed_recording();
+  const std::string path = std::string(kDirectory) + "/manifest";
+  std::size_t flips = 0;
+  for (std::size_t i = 0; i < tree.at(path).size(); ++i) {
+    for (unsigned bit = 0; bit < 8; ++bit, ++flips) {
+      Tree changed = tree;
+      changed[path][i] ^= static_cast<std::uint8_t>(1U << bit);
+      SimFileSystem fs = file_system_of(changed);
+      ASSERT_TRUE(recover(fs).done) << "byte " << i << " bit " << bit;
+      EXPECT_EQ(fs.tree().at(path), tree.at(path)) << "byte " << i << " bit " << bit;
+      EXPECT_TRUE(all_is_well(fs, true));
+    }
+  }
+  std::printf("%zu changed bits of a closed manifest: each put right\n", flips);
+}
+
 TEST(SpoolFlips, AClosedManifestCutOffAtEveryByteIsNoLongerClosed) {
   const Tree tree = closed_recording();
   const std::string path = std::string(kDirectory) + "/manifest";

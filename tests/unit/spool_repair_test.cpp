@@ -53,13 +53,14 @@ TEST_F(RepairTest, WhatIsWholeStaysAsItIs) {
   EXPECT_EQ(hidden_files(".aside"), 0U);
 }
 
-TEST_F(RepairTest, EveryFlippedByteOfAnOpenAndOfAClosedManifestIsPutRight) {
+// Some bytes, on a real disk, with a hole, a mark and two inits; crash/spool_flip_test tries every bit.
+TEST_F(RepairTest, AFlippedByteOfAnOpenAndOfAClosedManifestIsPutRight) {
   for (const auto how : {EndOfStream::stopped, EndOfStream::whole}) {
     std::filesystem::remove_all(directory_);
     record(how);
     const std::string before = read();
-    const std::size_t step = how == EndOfStream::whole ? 1 : 3;
-    for (std::size_t i = 0; i < before.size(); i += step) {
+    constexpr std::size_t kStep = 11;
+    for (std::size_t i = 0; i < before.size(); i += kStep) {
       for (const unsigned mask : {0x01U, static_cast<unsigned>('\n') ^ static_cast<unsigned char>(before[i])}) {
         if (mask == 0) continue;
         std::string changed = before;
