@@ -1,5 +1,8 @@
 #!/usr/bin/env bats
 # mc-capture(1) on what a machine has: a microphone behind PulseAudio, ALSA, a camera. A case runs where its device exists.
+# How long a device takes to open is part of what is measured, so that nothing else runs beside it.
+# label: long
+# label: serial
 
 load ../helpers/common
 load ../helpers/media
