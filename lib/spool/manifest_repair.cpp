@@ -135,8 +135,8 @@ class Repair {
       }
       if (n > last) break;
       const Group& group = remains_.chunks[n];
-      // What is not whole and was not durable yet is the journal's to say, or the chunk's own.
-      if (!group.is_whole() && ((remains_.torn && n == last) || has_journal(n))) break;
+      // What came last, is not whole and was not durable yet is the journal's to say, or the chunk's own.
+      if (n == last && !group.is_whole() && (remains_.torn || has_journal(n))) break;
       MC_TRY(add_chunk(ChunkNumber{n}, group));
     }
     MC_TRY(make_head());

@@ -204,13 +204,15 @@ std::int64_t Recorder::placed(const mp4::Track& track, const mp4::Sample& sample
          rescale(offsets_ns_[run], kNanosecondsPerSecond, track.timescale);
 }
 
-// Further back than jitter goes; behind an init that came in the middle, any step back.
+// Further back than jitter goes; behind an init that came in the middle, further than the frames of two segments
+// overlap by rounding.
 bool Recorder::runs_back(const mp4::Track& track, std::int64_t placed_ticks) const {
   const auto end = state_.ends.find(track.id);
   if (end == state_.ends.end()) return false;
-  const auto newest = static_cast<std::int64_t>(end->second.decode_time);
-  if (behind_init_.contains(track.id)) return placed_ticks <= newest;
-  return placed_ticks < newest - static_cast<std::int64_t>(kMinSetBackMs * track.timescale / 1000);
+  const bool begins_anew = behind_init_.contains(track.id) && track.nominal_duration > 0;
+  const std::uint64_t most =
+      begins_anew ? std::uint64_t{track.nominal_duration} * 3 / 2 : kMinSetBackMs * track.timescale / 1000;
+  return placed_ticks < static_cast<std::int64_t>(end->second.decode_time) - static_cast<std::int64_t>(most);
 }
 
 // A track whose time is set back follows the others into their newest run, or begins one: behind everything that was

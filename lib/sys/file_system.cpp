@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include "sys/fd.hpp"
@@ -210,8 +211,8 @@ Status make_directories(FileSystem& fs, const std::string& path) {
   if (!found || found->type != FileType::directory) MC_TRY(fs.make_directory(path));
   Status synced = fs.sync_directory(parent);
   if (!synced && found) {
-    const int reason = synced.error().sys_errno;
-    if (reason == EACCES || reason == EPERM || reason == EINVAL || reason == EROFS) return {};
+    constexpr std::array kNotPossible{EACCES, EPERM, EINVAL, EROFS, ENOSYS, ENOTSUP};
+    if (std::ranges::find(kNotPossible, synced.error().sys_errno) != kNotPossible.end()) return {};
   }
   return synced;
 }

@@ -69,6 +69,23 @@ TEST_F(PlacingTest, ATimeThatIsSetBackWithoutAnInitKeepsTheTracksTogether) {
   EXPECT_EQ(note_keywords(), std::vector<std::string>{"clock"});
 }
 
+// Segments with an init each, as players are served them, may overlap by a rounding: that moves no track against
+// another.
+TEST_F(PlacingTest, AnOverlapOfATickBehindAnInitIsNoNewBeginning) {
+  Recorder r = open();
+  ASSERT_TRUE(r.take(mp4::InitItem{movie()}));
+  feed(r, 0, 1000);
+  for (std::uint64_t ms = 1000; ms < 1200; ms += 20) ASSERT_TRUE(r.take(sound(ms)));  // ahead of the picture
+  ASSERT_TRUE(r.take(mp4::InitItem{movie()}));
+  ASSERT_TRUE(r.take(picture(899, true)));
+  ASSERT_TRUE(r.take(sound(1200)));
+  ASSERT_TRUE(r.take(picture(1000, false)));
+  ASSERT_TRUE(r.finish(EndOfStream::whole));
+  verify();
+  EXPECT_EQ(times(1).back(), 1000U);
+  EXPECT_TRUE(note_keywords().empty());
+}
+
 // A restart whose first picture lies right behind the last one, and whose first sound a little before that.
 TEST_F(PlacingTest, AContinuedRecordingNeverOverlapsASealedFrame) {
   {

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <fstream>
+#include <span>
 
 #include "store/file_store.hpp"
 #include "store/open_store.hpp"
