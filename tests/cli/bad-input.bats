@@ -233,7 +233,9 @@ serve_requests() {
   sweep request "$1" request
   while IFS= read -r -d '' name; do cmp "$body" "$name"; done \
     < <(find store -type f -not -path '*/.*' -not -path store/key.pem -print0)
-  request request whole
+  # A flipped digit of the id may have taken the name for another recording: the whole one comes under a name of its own.
+  LC_ALL=C sed '1s|001/alice|001/carol|' request >whole
+  request whole whole
   grep -aq '^HTTP/1.1 20[01]' answer
 }
 
