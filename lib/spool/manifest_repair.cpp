@@ -47,6 +47,7 @@ class Remains {
   bool torn = false;       // ends inside a line
   std::size_t mended = 0;  // lines of which one byte was wrong
   std::size_t lost = 0;    // lines that say nothing any more
+  std::string last_lost;   // the last line of all, when it is one of these
 
  private:
   // The line that `text` begins with; how many bytes it takes.
@@ -72,6 +73,7 @@ class Remains {
       }
     }
     ++lost;
+    if (newline + 1 == text.size()) last_lost = text.substr(0, newline);
     return newline + 1;
   }
 
@@ -102,18 +104,24 @@ class Remains {
     }
   }
 
-  // A hash line has no CRC: its name is the one that is due.
+  // A hash line has no CRC: a name that is the due one but for a digit is that one; any other is believed, since lines
+  // may be lost in front of it.
   void take_hash_line(std::string_view line, const std::string& text) {
     constexpr std::size_t kHashDigits = 64;
     constexpr std::size_t kNameAt = kHashDigits + 2;
-    const bool is_chunk = wire::parse_file_name(line.substr(kNameAt))->kind == wire::FileKind::chunk;
-    std::uint32_t& number = is_chunk ? next_chunk_ : next_init_;
-    Group& group = (is_chunk ? chunks : inits)[number];
-    const std::string name = is_chunk ? wire::chunk_name(ChunkNumber{number}) : wire::init_name(InitNumber{number});
-    if (!is_chunk) chunk_behind_init.emplace(number, next_chunk_);
+    const auto named = *wire::parse_file_name(line.substr(kNameAt));
+    const bool is_chunk = named.kind == wire::FileKind::chunk;
+    auto& groups = is_chunk ? chunks : inits;
+    std::uint32_t& due = is_chunk ? next_chunk_ : next_init_;
+    const auto name_of = [&](std::uint32_t number) {
+      return is_chunk ? wire::chunk_name(ChunkNumber{number}) : wire::init_name(InitNumber{number});
+    };
+    due = std::max(due, named.number);
+    Group& group = groups[due];
+    if (!is_chunk) chunk_behind_init.emplace(due, next_chunk_);
     group.sha256 = line.substr(0, kHashDigits);
-    group.hash_line = text.substr(0, kNameAt) + name + "\n";
-    ++number;
+    group.hash_line = text.substr(0, kNameAt) + name_of(due) + "\n";
+    ++due;
   }
 
   std::uint32_t next_chunk_ = 1;  // that lines without a number belong to
@@ -127,8 +135,8 @@ class Repair {
 
   // The whole manifest.
   Result<std::string> run() {
-    MC_TRY(find_inits());
-    const std::uint32_t last = remains_.chunks.empty() ? 0 : remains_.chunks.rbegin()->first;
+    find_inits();
+    const std::uint32_t last = last_chunk();
     for (std::uint32_t n = 1; n <= last + 1; ++n) {
       for (const auto& [init, behind] : remains_.chunk_behind_init) {
         if (behind == n) MC_TRY(add_init(InitNumber{init}));
@@ -136,17 +144,19 @@ class Repair {
       if (n > last) break;
       const Group& group = remains_.chunks[n];
       // What came last, is not whole and was not durable yet is the journal's to say, or the chunk's own.
-      if (n == last && !group.is_whole() && (remains_.torn || has_journal(n))) break;
+      if (n == last && !group.is_whole() && (remains_.torn || is_there(journal_name(ChunkNumber{n})))) break;
       MC_TRY(add_chunk(ChunkNumber{n}, group));
     }
     MC_TRY(make_head());
     std::string text = remains_.header + remains_.recording + remains_.t0 + body_;
-    if (remains_.end.empty()) return text;
-    if (remains_.end.find(digest::sha256_hex(as_bytes(text))) == std::string::npos) {
-      return fail(Error{ErrorKind::damaged,
-                        "'" + directory_ + "' was closed, and its manifest is damaged beyond repair", 0,
-                        "mc-verify says where; a server that has it has it whole"});
+    const wire::Manifest made = wire::parse_manifest(as_bytes(text));
+    if (!made.damage.empty() || made.torn_tail) return fail(beyond_repair("its lines do not fit together"));
+    const std::string root = digest::sha256_hex(as_bytes(text));
+    if (remains_.end.empty() && remains_.last_lost.find(root) != std::string::npos) {
+      remains_.end = wire::end_line(made.chunk_count(), root);
     }
+    const bool was_closed = !remains_.end.empty() || remains_.last_lost.starts_with("# end");
+    if (was_closed && remains_.end.find(root) == std::string::npos) return fail(beyond_repair("it was closed"));
     return text + remains_.end;
   }
 
@@ -158,15 +168,41 @@ class Repair {
 
   std::string path_of(const std::string& name) const { return sys::join_path(directory_, name); }
 
-  bool has_journal(std::uint32_t n) const { return fs_.info(path_of(journal_name(ChunkNumber{n}))).has_value(); }
+  bool is_there(const std::string& name) const { return fs_.info(path_of(name)).has_value(); }
 
-  // Without a line of an init, those that lie there are taken.
-  Status find_inits() {
-    if (!remains_.inits.empty()) return {};
-    for (InitNumber n{1}; fs_.info(path_of(wire::init_name(n))); n = n.next()) {
-      remains_.chunk_behind_init.emplace(n.value, 1);
+  // A number that only a hash line has, and no file, is that of a damaged name.
+  std::uint32_t last_chunk() const {
+    std::uint32_t last = 0;
+    for (const auto& [number, group] : remains_.chunks) {
+      if (!group.description.empty() || is_there(wire::chunk_name(ChunkNumber{number}))) last = number;
     }
-    return {};
+    return last;
+  }
+
+  Error beyond_repair(const std::string& why) const {
+    return Error{ErrorKind::damaged, "the manifest of '" + directory_ + "' is damaged beyond repair: " + why, 0,
+                 "nothing in it was changed: mc-verify says where; record into a new directory"};
+  }
+
+  // Inits whose lines are lost are taken from the files: in front of the first chunk that needs one so new, behind the
+  // one before it and in front of the one behind it.
+  void find_inits() {
+    std::erase_if(remains_.chunk_behind_init, [&](const auto& entry) {
+      return remains_.inits[entry.first].description.empty() && !is_there(wire::init_name(InitNumber{entry.first}));
+    });
+    std::uint32_t count = remains_.chunk_behind_init.empty() ? 0 : remains_.chunk_behind_init.rbegin()->first;
+    while (is_there(wire::init_name(InitNumber{count + 1}))) ++count;
+    std::uint32_t at = remains_.chunks.empty() ? 1 : remains_.chunks.rbegin()->first + 1;
+    for (std::uint32_t k = count; k > 0; --k) {
+      const auto known = remains_.chunk_behind_init.find(k);
+      if (known != remains_.chunk_behind_init.end()) at = std::min(at, known->second);
+      for (const auto& [number, group] : remains_.chunks) {
+        if (known == remains_.chunk_behind_init.end() && number_after(group.description, " init=").value_or(0) >= k) {
+          at = std::min(at, number);
+        }
+      }
+      remains_.chunk_behind_init[k] = k == 1 ? 1 : at;
+    }
   }
 
   // The file, if it is there and is what its hash line says, as far as that can be told.
@@ -174,7 +210,7 @@ class Repair {
     auto bytes = sys::read_file(fs_, path_of(name), limit);
     if (!bytes) return std::nullopt;
     std::string sha256 = digest::sha256_hex(*bytes);
-    if (!group.sha256.empty() && sha256 != group.sha256 && !is_same_but_one_digit(sha256, group.sha256)) {
+    if (!group.sha256.empty() && sha256 != group.sha256 && !is_damaged_copy(group.sha256, sha256)) {
       return std::nullopt;
     }
     return ReadFile{std::move(*bytes), std::move(sha256)};
@@ -204,9 +240,11 @@ class Repair {
 
   Status add_chunk(ChunkNumber number, const Group& group) {
     const std::string name = wire::chunk_name(number);
-    const auto file = read_listed(name, group, kMaxChunkFileBytes);
+    auto file = read_listed(name, group, kMaxChunkFileBytes);
     const std::uint32_t newest = inits_.empty() ? 0 : inits_.rbegin()->first;
     const InitNumber init{number_after(group.description, " init=").value_or(newest)};
+    // With its description lost a file speaks for itself, whatever hash was listed.
+    if (!file && !group.is_whole()) file = read_listed(name, {}, kMaxChunkFileBytes);
     auto described = file ? describe_chunk(number, init, inits_[init.value], file->bytes, std::exchange(last_, {}))
                           : Result<DescribedChunk>(fail(ErrorKind::damaged, "not there"));
     if (!described) return keep_lines(name, group);
@@ -218,7 +256,6 @@ class Repair {
     if (!described->begins_with_key_frame && !is_forced_cut(kept, number)) ledger += forced_cut_line(number);
     body_ += wire::chunk_lines(described->line, file->sha256, ledger);
     last_ = std::move(described->last);
-    if (!first_t0_ns_) first_t0_ns_ = described->t0_wall_ns;
     return {};
   }
 
@@ -239,13 +276,22 @@ class Repair {
       remains_.recording = wire::recording_line(digest::to_hex(id), path);
     }
     if (remains_.t0.empty()) {
-      if (!first_t0_ns_) read_first_t0();
+      read_first_t0();
       remains_.t0 = wire::t0_line(first_t0_ns_.value_or(0), -1);
     }
     return {};
   }
 
+  // From a journal, exactly, else from the first chunk.
   void read_first_t0() {
+    const auto entries = fs_.list(directory_);
+    for (const auto& entry : entries ? *entries : std::vector<sys::DirectoryEntry>{}) {
+      if (!parse_journal_name(entry.name)) continue;
+      const auto journal = sys::read_file(fs_, path_of(entry.name), kMaxChunkFileBytes);
+      const auto content = journal ? parse_journal(*journal) : JournalContent{};
+      if (content.head) first_t0_ns_ = content.head->t0_wall_ns;
+    }
+    if (first_t0_ns_) return;
     const auto bytes = sys::read_file(fs_, path_of(wire::chunk_name(ChunkNumber{1})), kMaxChunkFileBytes);
     if (!bytes || inits_.empty()) return;
     const auto chunk = describe_chunk(ChunkNumber{1}, InitNumber{1}, inits_.begin()->second, *bytes, {});
@@ -272,11 +318,12 @@ bool is_damaged(const LoadedManifest& loaded) {
   return wire::has_damaged_newline(newline == std::string_view::npos ? text : text.substr(newline + 1));
 }
 
-bool is_same_but_one_digit(const std::string& a, const std::string& b) {
-  if (a.size() != b.size()) return false;
+bool is_damaged_copy(const std::string& listed, const std::string& sha256) {
+  constexpr std::size_t kMostWrong = 16;  // of 64 digits
+  if (listed.size() != sha256.size() || listed == sha256) return false;
   std::size_t wrong = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) wrong += a[i] == b[i] ? 0U : 1U;
-  return wrong == 1;
+  for (std::size_t i = 0; i < listed.size(); ++i) wrong += listed[i] == sha256[i] ? 0U : 1U;
+  return wrong <= kMostWrong;
 }
 
 Status repair_manifest(sys::FileSystem& fs, const std::string& directory, DiskErrors& errors) {

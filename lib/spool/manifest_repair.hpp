@@ -19,8 +19,9 @@ namespace mc::spool {
 // Is this manifest to be put right? A torn tail is no damage; an end line whose root does not match is.
 bool is_damaged(const LoadedManifest& loaded);
 
-// Hashes of which one digit is wrong: what one flipped byte makes of a hash line, and no change of a file does.
-bool is_same_but_one_digit(const std::string& a, const std::string& b);
+// Is `listed` this hash with some wrong digits? That is what a damaged hash line is; of a file that was changed hardly
+// one digit in sixteen is the same.
+bool is_damaged_copy(const std::string& listed, const std::string& sha256);
 
 // Reads every file of the recording. Kind damaged, and then nothing is changed: a closed manifest that does not come
 // out as it was (its root tells), or lines that are lost together with their file.

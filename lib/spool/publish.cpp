@@ -1,5 +1,8 @@
 #include "spool/publish.hpp"
 
+#include <algorithm>
+#include <cstdint>
+
 #include "spool/manifest_repair.hpp"
 #include "spool/recording.hpp"
 
@@ -34,14 +37,15 @@ Status rewrite_manifest(sys::FileSystem& fs, const std::string& directory, std::
 // Is a line among the first `count` files to be put right? A file that is not what its line says is told.
 Result<bool> has_wrong_line(const ManifestWriter& manifest, const wire::Manifest& listed, std::size_t count) {
   const Log& log = manifest.errors().log();
-  if (count > 0) log(LogLevel::info, "reading " + std::to_string(count) + " files of before once more");
+  count = std::min(count, listed.files.size());
+  if (count > 0) log(LogLevel::info, "reading " + std::to_string(count) + " files once more");
   bool wrong = false;
-  for (std::size_t i = 0; i < std::min(count, listed.files.size()); ++i) {
+  for (std::size_t i = 0; i < count; ++i) {
     const wire::ManifestFile& file = listed.files[i];
     const std::string path = sys::join_path(manifest.directory(), file.name);
     const auto hash = hash_file(manifest.fs(), path);
     if (hash && hash->sha256 == file.sha256) continue;
-    if (hash && is_same_but_one_digit(hash->sha256, file.sha256)) {
+    if (hash && is_damaged_copy(file.sha256, hash->sha256)) {
       wrong = true;
     } else {
       log(LogLevel::error,
@@ -131,12 +135,15 @@ std::string aside_name(const std::string& name, const std::string& sha256) {
   return kAsidePrefix + name + "-" + sha256.substr(0, kDigits);
 }
 
-Status close_recording(ManifestWriter& manifest, std::size_t unchecked_files) {
+Status close_recording(ManifestWriter& manifest, std::uint32_t chunks, std::size_t unchecked_files) {
   sys::FileSystem& fs = manifest.fs();
   const std::string& directory = manifest.directory();
+  if (chunks == 0) {
+    return fail(Error{ErrorKind::damaged, "'" + directory + "' holds no frame", 0,
+                      "an empty recording is not closed: look at why nothing came in"});
+  }
   MC_TRY_ASSIGN(LoadedManifest loaded, load_manifest(fs, directory));
-  if (loaded.manifest.end) return {};
-  bool wrong = !loaded.manifest.damage.empty() || !manifest.is_what_was_written(loaded.bytes);
+  bool wrong = is_damaged(loaded) || !manifest.is_what_was_written(loaded.bytes);
   if (!wrong) {
     MC_TRY_ASSIGN(wrong, has_wrong_line(manifest, loaded.manifest, unchecked_files));
   }
@@ -144,12 +151,13 @@ Status close_recording(ManifestWriter& manifest, std::size_t unchecked_files) {
     MC_TRY(repair_manifest(fs, directory, manifest.errors()));
     MC_TRY(manifest.begin());
     MC_TRY_ASSIGN(loaded, load_manifest(fs, directory));
+    MC_TRY_ASSIGN(wrong, has_wrong_line(manifest, loaded.manifest, SIZE_MAX));
   }
-  const std::uint32_t chunks = loaded.manifest.chunk_count();
-  if (chunks == 0) {
-    return fail(Error{ErrorKind::damaged, "'" + directory + "' holds no frame", 0,
-                      "an empty recording is not closed: look at why nothing came in"});
+  if (wrong || is_damaged(loaded) || loaded.manifest.torn_tail || loaded.manifest.chunk_count() != chunks) {
+    return fail(Error{ErrorKind::damaged, "the manifest of '" + directory + "' was changed, and is not closed", 0,
+                      "run mc-spool recover, look with mc-verify, then mc-spool close"});
   }
+  if (loaded.manifest.end) return {};
   return manifest.append(wire::end_line(chunks, digest::sha256_hex(loaded.bytes)));
 }
 

@@ -72,10 +72,11 @@ std::string aside_name(const std::string& name, const std::string& sha256);
 // Out of the way, but kept: hidden, with its hash in the name so that two of them do not meet.
 Status set_aside(sys::FileSystem& fs, const std::string& directory, const std::string& name, const Log& log);
 
-// Appends the `# end` line with its root. The first `unchecked_files` of the manifest are hashed before: those that
-// this process has not written itself. A manifest that is not what was written, or whose line of such a file has a
-// wrong digit, is put right first (manifest_repair.hpp); a file that is itself damaged is said, and left to mc-verify.
-// The caller holds the lock and has recovered. Kind damaged: no chunk at all.
-Status close_recording(ManifestWriter& manifest, std::size_t unchecked_files);
+// Appends the `# end` line with its root, over `chunks` chunks. The first `unchecked_files` of the manifest are hashed
+// before: those that this process has not written itself. A manifest that is not what was written, or whose line of
+// such a file has a wrong digit, is put right first (manifest_repair.hpp); a file that is itself damaged is said, and
+// left to mc-verify. The caller holds the lock and has recovered. Kind damaged: no chunk at all, or a manifest that
+// cannot be put right; then it is not closed.
+Status close_recording(ManifestWriter& manifest, std::uint32_t chunks, std::size_t unchecked_files);
 
 }  // namespace mc::spool

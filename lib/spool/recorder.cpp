@@ -53,10 +53,13 @@ Recorder::Recorder(sys::FileSystem& fs, std::string directory, RecorderOptions o
 
 Result<Recorder> Recorder::open(sys::FileSystem& fs, const std::string& directory, RecorderOptions options,
                                 Locking locking) {
-  // With the directories above the present one, when the path is relative: these may be as new.
-  std::error_code ec;
-  const std::string absolute = std::filesystem::absolute(directory, ec).lexically_normal().string();
-  MC_TRY(sys::make_directories(fs, locking == Locking::kernel && !ec ? absolute : directory));
+  MC_TRY(sys::make_directories(fs, directory));
+  if (locking == Locking::kernel) {
+    // Also of the directories above the present one, and of those that a symbolic link leads to.
+    std::error_code ec;
+    const auto real = std::filesystem::canonical(directory, ec);
+    if (!ec) MC_TRY(sys::make_directories(fs, real.string()));
+  }
   Recorder recorder(fs, directory, std::move(options));
   recorder.set_marks(recorder.room().value_or(sys::SpaceInfo{}));
   if (locking == Locking::kernel) {
@@ -495,7 +498,7 @@ Status Recorder::finish(EndOfStream how) {
   }
   const bool close = end_seen_ || (!has_events_ && how == EndOfStream::whole);
   if (!close || how == EndOfStream::disk_full) return {};
-  MC_TRY(close_recording(*manifest_, state_.listed_files));
+  MC_TRY(close_recording(*manifest_, chunks(), state_.listed_files));
   closed_ = true;
   return {};
 }

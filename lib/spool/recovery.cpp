@@ -40,7 +40,7 @@ class Recovery {
       if (const auto name = parse_journal_name(entry.name)) journals[name->chunk].push_back(path_of(entry.name));
     }
     if (!journals.empty()) MC_TRY(replay(journals));
-    if (!state_.closed) MC_TRY(adopt_orphans());
+    if (!state_.closed) MC_TRY(adopt_orphans(std::nullopt));
     MC_TRY(know_track_ends());
     return std::move(state_);
   }
@@ -52,7 +52,10 @@ class Recovery {
   Status repair_if_damaged() {
     const auto loaded = load_manifest(fs_, directory_);
     if (!loaded && loaded.error().kind != ErrorKind::not_found) return fail(loaded.error());
-    const bool damaged = loaded ? is_damaged(*loaded) : fs_.info(path_of(wire::chunk_name(ChunkNumber{1}))).has_value();
+    bool damaged = loaded && is_damaged(*loaded);
+    if (!loaded) {
+      MC_TRY_ASSIGN(damaged, holds_frames(fs_, directory_));
+    }
     if (damaged) MC_TRY(repair_manifest(fs_, directory_, errors_));
     return {};
   }
@@ -136,6 +139,7 @@ class Recovery {
         MC_TRY_ASSIGN(const bool good, make_good(at->first, content));
         keep = keep || !good;
       } else if (!state_.closed) {
+        MC_TRY(adopt_orphans(at->first));  // before it takes the number of one of them
         // The frames that fix the last durations stand in the next journals, when there are any.
         NextFrames next;
         if (!content.seal) {
@@ -201,6 +205,7 @@ class Recovery {
     }
     // An empty journal before this one leaves a number free; the frames count, not the number that was planned.
     content.head->chunk = state_.next_chunk;
+    while (state_.init < content.head->init) MC_TRY(list_next_init());
     MC_TRY_ASSIGN(const mp4::Movie movie, read_init(content.head->init));
     const JournalSeal seal = content.seal ? *content.seal : make_seal(movie, content.entries, next);
     MC_TRY_ASSIGN(const BuiltChunk chunk, build_chunk(movie, *content.head, content.entries, seal));
@@ -216,29 +221,59 @@ class Recovery {
     ends_known_ = false;
   }
 
-  // A whole chunk that no line and no journal speaks of: its line was lost, its bytes are good.
-  Status adopt_orphans() {
-    for (;;) {
+  // An init whose line is lost.
+  Status list_next_init() {
+    const InitNumber number = state_.init.next();
+    const std::string name = wire::init_name(number);
+    MC_TRY_ASSIGN(state_.movie, read_init(number));
+    MC_TRY_ASSIGN(const ByteBuffer bytes, sys::read_file(fs_, path_of(name), kMaxInitBytes));
+    MC_TRY(
+        writer_.append(wire::init_lines({number, bytes.size(), summarise(state_.movie)}, digest::sha256_hex(bytes))));
+    state_.init = number;
+    ++state_.orphans;
+    ends_known_ = false;
+    return {};
+  }
+
+  // Whole chunks that no line speaks of, up to number `end`: their lines were lost, their bytes are good.
+  Status adopt_orphans(std::optional<ChunkNumber> end) {
+    while (!end || state_.next_chunk < *end) {
       const std::string name = wire::chunk_name(state_.next_chunk);
       auto bytes = sys::read_file(fs_, path_of(name), kMaxChunkFileBytes);
       if (!bytes) {
         if (bytes.error().kind == ErrorKind::not_found) return {};
         return fail(std::move(bytes).error());
       }
-      MC_TRY_ASSIGN(const ByteBuffer init, sys::read_file(fs_, path_of(wire::init_name(state_.init)), kMaxInitBytes));
-      MC_TRY(know_track_ends());
-      LastFrames before;
-      for (const auto& [id, end] : state_.ends) before[id] = end.decode_time;
-      const auto chunk = describe_chunk(state_.next_chunk, state_.init, init, *bytes, std::move(before));
-      if (!chunk) {
-        log_(LogLevel::warning, "'" + path_of(name) + "' " + chunk.error().message);
-        return set_aside(fs_, directory_, name, log_);
-      }
+      MC_TRY_ASSIGN(const auto chunk, describe_orphan(*bytes));
+      if (!chunk) return set_aside(fs_, directory_, name, log_);
       std::string ledger;
       for (const wire::GapLine& hole : chunk->holes) ledger += wire::gap_line(hole);
       if (!chunk->begins_with_key_frame) ledger += forced_cut_line(state_.next_chunk);
       MC_TRY(publish_chunk(writer_, chunk->line, *bytes, ledger));
+      ++state_.orphans;
       count_recovered(std::uint64_t{chunk->line.video} + chunk->line.audio);
+    }
+    return {};
+  }
+
+  // With the newest init that is listed; when that does not fit, with the next one that lies there.
+  Result<std::optional<DescribedChunk>> describe_orphan(ByteView bytes) {
+    for (;;) {
+      MC_TRY(know_track_ends());
+      LastFrames before;
+      for (const auto& [id, end] : state_.ends) before[id] = end.decode_time;
+      std::string why = "has no init";
+      if (state_.init.value > 0) {
+        MC_TRY_ASSIGN(const ByteBuffer init, sys::read_file(fs_, path_of(wire::init_name(state_.init)), kMaxInitBytes));
+        auto chunk = describe_chunk(state_.next_chunk, state_.init, init, bytes, std::move(before));
+        if (chunk) return std::move(*chunk);
+        why = chunk.error().message;
+      }
+      if (!fs_.info(path_of(wire::init_name(state_.init.next())))) {
+        log_(LogLevel::warning, "'" + path_of(wire::chunk_name(state_.next_chunk)) + "' " + why);
+        return std::optional<DescribedChunk>{};
+      }
+      MC_TRY(list_next_init());
     }
   }
 
@@ -253,14 +288,20 @@ class Recovery {
       if (!may_hold_unseen_track(n)) continue;
       const std::string path = path_of(wire::chunk_name(ChunkNumber{n}));
       auto bytes = sys::read_file(fs_, path, kMaxChunkFileBytes);
-      if (!bytes) return fail(std::move(bytes).error());
+      if (!bytes) {
+        believe_line(n, bytes.error());
+        continue;
+      }
       mp4::StreamParser parser;
       parser.push(init);
       parser.push(*bytes);
       std::map<std::uint32_t, RecordingState::TrackEnd> ends;
       for (;;) {
         auto item = parser.next();
-        if (!item) return fail(std::move(item).error().within("'" + path + "'"));
+        if (!item) {
+          believe_line(n, std::move(item).error().within("'" + path + "'"));
+          break;
+        }
         if (!*item) break;
         if (const auto* found = std::get_if<mp4::SampleItem>(&**item)) {
           ends[found->sample.track_id] = {found->sample.decode_time, found->sample.decode_time + found->sample.duration,
@@ -270,6 +311,19 @@ class Recovery {
       state_.ends.insert(ends.begin(), ends.end());
     }
     return {};
+  }
+
+  // A listed chunk that cannot be read is no reason not to record: its line says where it ends.
+  void believe_line(std::uint32_t n, const Error& error) {
+    log_(LogLevel::error, error.message + "; where it ends is taken from the manifest");
+    if (n > chunks_.size()) return;
+    const wire::ChunkLine& line = *chunks_[n - 1].chunk;
+    for (const mp4::Track& track : state_.movie.tracks) {
+      const auto end = static_cast<std::uint64_t>(
+          rescale(line.start.ticks + line.duration.ticks, line.start.timescale, track.timescale));
+      state_.ends.try_emplace(
+          track.id, RecordingState::TrackEnd{end - std::min<std::uint64_t>(end, track.nominal_duration), end, true});
+    }
   }
 
   bool may_hold_unseen_track(std::uint32_t n) const {
@@ -296,6 +350,19 @@ class Recovery {
 };
 
 }  // namespace
+
+Result<bool> holds_frames(sys::FileSystem& fs, const std::string& directory) {
+  MC_TRY_ASSIGN(const auto entries, fs.list(directory));
+  for (const auto& entry : entries) {
+    const auto name = wire::parse_file_name(entry.name);
+    if (name && name->kind == wire::FileKind::chunk) return true;
+    if (!parse_journal_name(entry.name)) continue;
+    MC_TRY_ASSIGN(const ByteBuffer bytes,
+                  sys::read_file(fs, sys::join_path(directory, entry.name), kMaxChunkFileBytes));
+    if (!parse_journal(bytes).entries.empty()) return true;
+  }
+  return false;
+}
 
 Result<RecordingState> recover_recording(sys::FileSystem& fs, const std::string& directory, const Log& log) {
   return Recovery(fs, directory, log).run();

@@ -42,11 +42,16 @@ struct RecordingState {
   std::string stop_reason;                 // why the writer stopped of itself (disk-full), or empty
   std::uint32_t recovered_chunks = 0;      // built or adopted just now
   std::uint64_t recovered_frames = 0;
+  std::uint32_t orphans = 0;  // inits and chunks among them whose lines were lost: no crash does that
 };
 
 // The caller holds the directory's lock. Kind damaged: the manifest is damaged beyond repair, or an init is missing;
 // then nothing was changed.
 Result<RecordingState> recover_recording(sys::FileSystem& fs, const std::string& directory, const Log& log);
+
+// Is there a chunk, or a journal with frames? Whatever holds frames proves that there was a manifest: that is durable
+// before the first journal is made.
+Result<bool> holds_frames(sys::FileSystem& fs, const std::string& directory);
 
 inline constexpr char kLockName[] = ".lock";
 

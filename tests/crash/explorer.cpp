@@ -169,7 +169,8 @@ bool Explorer::recover(SimFileSystem& fs) {
   sys::FileSystem& seen = wrapped ? *wrapped : static_cast<sys::FileSystem&>(fs);
   const auto state = spool::recover_recording(seen, kDirectory, no_log());
   if (!state) last_error_ = state.error().message;
-  return state.has_value();
+  if (state && state->orphans > 0) last_error_ = "a file lost its lines in the manifest, and its journal is gone";
+  return state && state->orphans == 0;
 }
 
 void Explorer::check(const Case& c, SimFileSystem& left, std::size_t acknowledged) {
@@ -179,6 +180,10 @@ void Explorer::check(const Case& c, SimFileSystem& left, std::size_t acknowledge
     return;
   }
   if (!loaded->manifest.damage.empty()) return complain(c, loaded->manifest.damage.front().what);
+  // Recovery would make a manifest anew from the files, but nobody knows the old id then.
+  if (acknowledged > 0 && loaded->manifest.recording_id != kRecordingId) {
+    return complain(c, "acknowledged frames, but no manifest of that recording");
+  }
   const auto frames = frames_of(left, loaded->manifest);
   if (!frames) return complain(c, "a listed file is missing, or has not the bytes that it should");
   std::map<std::uint32_t, std::size_t> next;

@@ -17,6 +17,7 @@
 namespace mc::crash {
 
 inline constexpr char kDirectory[] = "spool/s/001/alice";
+inline constexpr char kRecordingId[] = "00112233445566778899aabbccddeeff";  // of every recording here
 
 struct Frame {
   std::uint32_t track = 0;

@@ -43,7 +43,7 @@ Tree closed_recording() {
   spool::DiskErrors errors(no_log());
   spool::ManifestWriter manifest(fs, kDirectory, errors);
   EXPECT_TRUE(manifest.begin());
-  EXPECT_TRUE(spool::close_recording(manifest, 0));
+  EXPECT_TRUE(spool::close_recording(manifest, spool::load_manifest(fs, kDirectory)->manifest.chunk_count(), 0));
   return fs.tree();
 }
 
@@ -99,7 +99,7 @@ TEST(SpoolFlips, EveryByteOfAnOpenManifestChangedCostsNoFrame) {
   const auto close = [](SimFileSystem& fs) {
     spool::DiskErrors errors(no_log());
     spool::ManifestWriter manifest(fs, kDirectory, errors);
-    return manifest.begin() && spool::close_recording(manifest, SIZE_MAX);
+    return manifest.begin() && spool::close_recording(manifest, 2, SIZE_MAX);
   };
   ASSERT_TRUE(close(whole));
   const ByteBuffer want = whole.tree().at(path);

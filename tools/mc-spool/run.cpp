@@ -20,7 +20,10 @@ namespace {
 // The lock of an existing recording; a writer holds it as long as it runs.
 Result<sys::FileLock> lock_recording(const std::string& directory) {
   auto& fs = sys::real_file_system();
-  MC_TRY(spool::load_manifest(fs, directory));
+  if (auto loaded = spool::load_manifest(fs, directory); !loaded) {
+    const bool lost = loaded.error().kind == ErrorKind::not_found && spool::holds_frames(fs, directory).value_or(false);
+    if (!lost) return fail(std::move(loaded).error());
+  }
   auto lock = sys::FileLock::acquire(sys::join_path(directory, spool::kLockName));
   if (!lock && lock.error().sys_errno == EWOULDBLOCK) {
     return fail(Error{ErrorKind::unavailable, "'" + directory + "' is being recorded", EWOULDBLOCK,
@@ -49,7 +52,7 @@ Result<int> close(cli::Invocation& in, const std::string& directory) {
   if (!state.closed) {
     spool::ManifestWriter manifest(fs, directory, errors);
     MC_TRY(manifest.begin());
-    MC_TRY(spool::close_recording(manifest, state.listed_files));
+    MC_TRY(spool::close_recording(manifest, state.next_chunk.value - 1, state.listed_files));
   }
   MC_TRY(in.event("closed", {{"directory", directory}, {"chunks", state.next_chunk.value - 1}}));
   in.log()(LogLevel::info, fmt::format("'{}' is closed with {} chunks", directory, state.next_chunk.value - 1));
