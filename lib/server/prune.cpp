@@ -14,7 +14,6 @@ namespace {
 
 constexpr char kPruningPrefix[] = ".pruning-";
 constexpr char kPrunedPrefix[] = ".pruned-";
-constexpr std::uint64_t kMaxReceiptBytes = 64 * 1024;
 
 // A file as it is seen from outside; the same again means that nobody touched it.
 struct Seen {
@@ -105,7 +104,7 @@ class Judge {
       const auto parsed = wire::parse_file_name(seen.name);
       if (!parsed || parsed->kind != wire::FileKind::receipt) continue;
       MC_TRY_ASSIGN(const ByteBuffer text,
-                    sys::read_file(fs_, sys::join_path(directory_, seen.name), kMaxReceiptBytes));
+                    sys::read_file(fs_, sys::join_path(directory_, seen.name), wire::kMaxReceiptBytes));
       auto judged = spool::judge_receipt(seen.name, as_text(text), &loaded, options_.keys);
       if (judged.finding || !judged.is_signed || judged.receipt.path != path_) continue;
       if (is_found && judged.receipt.wall_ns < verdict_.receipt.wall_ns) continue;

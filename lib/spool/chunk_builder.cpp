@@ -155,6 +155,10 @@ bool begins_with_key_frame(const mp4::Movie& movie, std::span<const TrackFrames>
   });
 }
 
+std::string forced_cut_line(ChunkNumber number) {
+  return wire::note_line({kForcedCut, {{"chunk", std::to_string(number.value)}, {"reason", "no-key-frame"}}});
+}
+
 void set_time(wire::ChunkLine& line, const TrackFrames& track) {
   line.start = {static_cast<std::int64_t>(track.samples.front().decode_time), track.track->timescale};
   line.duration = {static_cast<std::int64_t>(sum_durations(track.samples)), track.track->timescale};
@@ -276,8 +280,19 @@ Result<DescribedChunk> describe_chunk(ChunkNumber number, InitNumber init, ByteV
   return chunk;
 }
 
-std::string forced_cut_line(ChunkNumber number) {
-  return wire::note_line({kForcedCut, {{"chunk", std::to_string(number.value)}, {"reason", "no-key-frame"}}});
+std::string complete_ledger(const DescribedChunk& chunk, std::string kept) {
+  const wire::Manifest said = wire::parse_manifest(as_bytes(kept));
+  for (const wire::GapLine& hole : chunk.holes) {
+    mp4::Track track;
+    track.id = hole.track;
+    track.timescale = hole.from.timescale;
+    const Hole ticks{static_cast<std::uint64_t>(hole.from.ticks), static_cast<std::uint64_t>(hole.to.ticks)};
+    if (!is_ledgered(said.gaps, track, ticks)) kept += wire::gap_line(hole);
+  }
+  if (!chunk.begins_with_key_frame && !is_forced_cut(said, chunk.line.number)) {
+    kept += forced_cut_line(chunk.line.number);
+  }
+  return kept;
 }
 
 bool is_forced_cut(const wire::Manifest& manifest, ChunkNumber number) {

@@ -46,8 +46,10 @@ struct DescribedChunk {
 Result<DescribedChunk> describe_chunk(ChunkNumber number, InitNumber init, ByteView init_bytes, ByteView chunk_bytes,
                                       LastFrames before);
 
-// The ledger line of a chunk that was cut where there was no key frame (mp4/cut_rule.hpp), and does a manifest have it?
-std::string forced_cut_line(ChunkNumber number);
+// `kept`, which are the chunk's ledger lines as far as they are there, and those that its bytes ask for beyond them.
+std::string complete_ledger(const DescribedChunk& chunk, std::string kept);
+
+// Does the ledger say that the chunk was cut where there was no key frame (mp4/cut_rule.hpp)?
 bool is_forced_cut(const wire::Manifest& manifest, ChunkNumber number);
 
 }  // namespace mc::spool

@@ -7,14 +7,10 @@
 
 #include "mp4/movie.hpp"
 #include "spool/chunk_builder.hpp"
-#include "spool/gap_rule.hpp"
 #include "spool/journal.hpp"
 
 namespace mc::spool {
 namespace {
-
-constexpr std::uint64_t kMaxInitBytes = 16U << 20;
-constexpr std::uint64_t kMaxChunkFileBytes = 1U << 30;
 
 // The lines of one file: its description, for a chunk its ledger, and its hash line.
 struct Group {
@@ -104,8 +100,8 @@ class Remains {
     }
   }
 
-  // A hash line has no CRC: a name that is the due one but for a digit is that one; any other is believed, since lines
-  // may be lost in front of it.
+  // A hash line has no CRC, so that its name may be wrong; but lines may be lost in front of it, too. What it says of
+  // the wrong file is found out when that is read.
   void take_hash_line(std::string_view line, const std::string& text) {
     constexpr std::size_t kHashDigits = 64;
     constexpr std::size_t kNameAt = kHashDigits + 2;
@@ -233,7 +229,7 @@ class Repair {
     auto file = read_listed(name, group, kMaxInitBytes);
     const auto movie = file ? mp4::parse_init(file->bytes) : fail(ErrorKind::damaged, "not there");
     if (!movie) return keep_lines(name, group);
-    body_ += wire::init_lines({number, file->bytes.size(), summarise(*movie)}, file->sha256);
+    body_ += init_lines(number, *movie, file->bytes);
     inits_[number.value] = std::move(file->bytes);
     return {};
   }
@@ -248,23 +244,9 @@ class Repair {
     auto described = file ? describe_chunk(number, init, inits_[init.value], file->bytes, std::exchange(last_, {}))
                           : Result<DescribedChunk>(fail(ErrorKind::damaged, "not there"));
     if (!described) return keep_lines(name, group);
-    const wire::Manifest kept = wire::parse_manifest(as_bytes(group.ledger));
-    std::string ledger = group.ledger;
-    for (const wire::GapLine& hole : described->holes) {
-      if (!covers(kept.gaps, hole)) ledger += wire::gap_line(hole);
-    }
-    if (!described->begins_with_key_frame && !is_forced_cut(kept, number)) ledger += forced_cut_line(number);
-    body_ += wire::chunk_lines(described->line, file->sha256, ledger);
+    body_ += wire::chunk_lines(described->line, file->sha256, complete_ledger(*described, group.ledger));
     last_ = std::move(described->last);
     return {};
-  }
-
-  static bool covers(const std::vector<wire::GapLine>& gaps, const wire::GapLine& hole) {
-    mp4::Track track;
-    track.id = hole.track;
-    track.timescale = hole.from.timescale;
-    return is_ledgered(gaps, track,
-                       {static_cast<std::uint64_t>(hole.from.ticks), static_cast<std::uint64_t>(hole.to.ticks)});
   }
 
   // Lines of the head that are lost are made anew: another id, since nobody knows the old one.
@@ -275,27 +257,23 @@ class Repair {
       MC_TRY_ASSIGN(const ByteBuffer id, digest::random_bytes(16));
       remains_.recording = wire::recording_line(digest::to_hex(id), path);
     }
-    if (remains_.t0.empty()) {
-      read_first_t0();
-      remains_.t0 = wire::t0_line(first_t0_ns_.value_or(0), -1);
-    }
+    if (remains_.t0.empty()) remains_.t0 = wire::t0_line(find_t0().value_or(0), -1);
     return {};
   }
 
   // From a journal, exactly, else from the first chunk.
-  void read_first_t0() {
+  std::optional<std::int64_t> find_t0() const {
     const auto entries = fs_.list(directory_);
     for (const auto& entry : entries ? *entries : std::vector<sys::DirectoryEntry>{}) {
       if (!parse_journal_name(entry.name)) continue;
       const auto journal = sys::read_file(fs_, path_of(entry.name), kMaxChunkFileBytes);
       const auto content = journal ? parse_journal(*journal) : JournalContent{};
-      if (content.head) first_t0_ns_ = content.head->t0_wall_ns;
+      if (content.head) return content.head->t0_wall_ns;
     }
-    if (first_t0_ns_) return;
     const auto bytes = sys::read_file(fs_, path_of(wire::chunk_name(ChunkNumber{1})), kMaxChunkFileBytes);
-    if (!bytes || inits_.empty()) return;
+    if (!bytes || inits_.empty()) return std::nullopt;
     const auto chunk = describe_chunk(ChunkNumber{1}, InitNumber{1}, inits_.begin()->second, *bytes, {});
-    if (chunk) first_t0_ns_ = chunk->t0_wall_ns;
+    return chunk ? chunk->t0_wall_ns : std::nullopt;
   }
 
   sys::FileSystem& fs_;
@@ -304,7 +282,6 @@ class Repair {
   std::string body_;
   std::map<std::uint32_t, ByteBuffer> inits_;
   LastFrames last_;
-  std::optional<std::int64_t> first_t0_ns_;
 };
 
 }  // namespace
@@ -313,9 +290,7 @@ bool is_damaged(const LoadedManifest& loaded) {
   const wire::Manifest& m = loaded.manifest;
   if (!m.damage.empty() || m.version == 0 || !m.path || !m.t0_wall_ns) return true;
   if (m.end) return !loaded.root_matches;
-  const std::string_view text = as_text(loaded.bytes);
-  const auto newline = text.rfind('\n');
-  return wire::has_damaged_newline(newline == std::string_view::npos ? text : text.substr(newline + 1));
+  return wire::has_damaged_newline(as_text(loaded.bytes));
 }
 
 bool is_damaged_copy(const std::string& listed, const std::string& sha256) {

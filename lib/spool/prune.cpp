@@ -10,7 +10,6 @@ namespace mc::spool {
 namespace {
 
 constexpr char kPrunedPrefix[] = ".pruned-";
-constexpr std::uint64_t kMaxReceiptBytes = 64 * 1024;
 constexpr int kLevels = 3;
 
 Status remove_tree(sys::FileSystem& fs, const std::string& directory) {
@@ -29,7 +28,7 @@ Status remove_tree(sys::FileSystem& fs, const std::string& directory) {
 // The key that signed `name` truly, or why none did.
 Result<std::string> check_receipt_file(sys::FileSystem& fs, const std::string& path, const LoadedManifest& loaded,
                                        const std::vector<digest::PublicKey>& keys) {
-  MC_TRY_ASSIGN(const ByteBuffer bytes, sys::read_file(fs, path, kMaxReceiptBytes));
+  MC_TRY_ASSIGN(const ByteBuffer bytes, sys::read_file(fs, path, wire::kMaxReceiptBytes));
   MC_TRY_ASSIGN(const wire::Receipt receipt, wire::parse_receipt(as_text(bytes)));
   const auto key = std::ranges::find(keys, receipt.key_fingerprint, &digest::PublicKey::fingerprint);
   if (key == keys.end()) return fail(ErrorKind::refused, "its receipt is of a key that was not given");

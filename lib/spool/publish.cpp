@@ -35,7 +35,7 @@ Status rewrite_manifest(sys::FileSystem& fs, const std::string& directory, std::
 }
 
 // Is a line among the first `count` files to be put right? A file that is not what its line says is told.
-Result<bool> has_wrong_line(const ManifestWriter& manifest, const wire::Manifest& listed, std::size_t count) {
+bool has_wrong_line(const ManifestWriter& manifest, const wire::Manifest& listed, std::size_t count) {
   const Log& log = manifest.errors().log();
   count = std::min(count, listed.files.size());
   if (count > 0) log(LogLevel::info, "reading " + std::to_string(count) + " files once more");
@@ -143,15 +143,13 @@ Status close_recording(ManifestWriter& manifest, std::uint32_t chunks, std::size
                       "an empty recording is not closed: look at why nothing came in"});
   }
   MC_TRY_ASSIGN(LoadedManifest loaded, load_manifest(fs, directory));
-  bool wrong = is_damaged(loaded) || !manifest.is_what_was_written(loaded.bytes);
-  if (!wrong) {
-    MC_TRY_ASSIGN(wrong, has_wrong_line(manifest, loaded.manifest, unchecked_files));
-  }
+  bool wrong = is_damaged(loaded) || !manifest.is_what_was_written(loaded.bytes) ||
+               has_wrong_line(manifest, loaded.manifest, unchecked_files);
   if (wrong) {
     MC_TRY(repair_manifest(fs, directory, manifest.errors()));
     MC_TRY(manifest.begin());
     MC_TRY_ASSIGN(loaded, load_manifest(fs, directory));
-    MC_TRY_ASSIGN(wrong, has_wrong_line(manifest, loaded.manifest, SIZE_MAX));
+    wrong = has_wrong_line(manifest, loaded.manifest, SIZE_MAX);
   }
   if (wrong || is_damaged(loaded) || loaded.manifest.torn_tail || loaded.manifest.chunk_count() != chunks) {
     return fail(Error{ErrorKind::damaged, "the manifest of '" + directory + "' was changed, and is not closed", 0,

@@ -72,14 +72,13 @@ void Publisher::finish_one(const Result<wire::ChunkLine>& line, std::uint64_t by
 }
 
 Result<wire::ChunkLine> Publisher::publish(UnpublishedChunk& chunk) {
-  const JournalSeal seal = make_seal(*chunk.movie, chunk.entries, chunk.next);
   // Sealed durably before anything is staged: recovery must then build the very same bytes.
-  chunk.journal.add_seal(seal);
+  chunk.journal.add_seal(chunk.seal);
   if (const Status sealed = chunk.journal.flush(); !sealed) {
     MC_TRY(manifest_.errors().accept(sealed.error(), "the journal is written again to a new file"));
-    MC_TRY(chunk.journal.rewrite(manifest_.fs(), manifest_.directory(), chunk.entries, &seal));
+    MC_TRY(chunk.journal.rewrite(manifest_.fs(), manifest_.directory(), chunk.entries, &chunk.seal));
   }
-  MC_TRY_ASSIGN(BuiltChunk built, build_chunk(*chunk.movie, chunk.head, chunk.entries, seal));
+  MC_TRY_ASSIGN(BuiltChunk built, build_chunk(*chunk.movie, chunk.head, chunk.entries, chunk.seal));
   MC_TRY(publish_chunk(manifest_, built.line, built.bytes, built.ledger));
   // Only now: until the manifest is durable the journal is the only proof of these frames.
   MC_TRY(chunk.journal.remove(manifest_.fs()));

@@ -31,7 +31,8 @@ struct UnpublishedChunk {
   JournalHead head;
   JournalWriter journal;
   std::vector<JournalEntry> entries;
-  NextFrames next;
+  NextFrames next;                          // as far as they have come
+  JournalSeal seal;                         // from these, when it is submitted
   std::uint64_t bytes = 0;                  // of its frames
   std::shared_ptr<const mp4::Movie> movie;  // of init `head.init`, or a later one: these only add descriptions
 };

@@ -312,8 +312,7 @@ Status Recorder::publish_init() {
   MC_TRY(publisher_->drain());  // one at a time writes the manifest
   // One that a crash left without its line is replaced: no chunk can refer to it yet.
   MC_TRY(publish_durably(*fs_, directory_, wire::init_name(number), bytes, *errors_));
-  MC_TRY(
-      manifest_->append(wire::init_lines({number, bytes.size(), summarise(state_.movie)}, digest::sha256_hex(bytes))));
+  MC_TRY(manifest_->append(init_lines(number, state_.movie, bytes)));
   state_.init = number;
   init_pending_ = false;
   return {};
@@ -336,7 +335,7 @@ Status Recorder::open_chunk() {
     journal = JournalWriter::create(*fs_, directory_, head, 2);
   }
   if (!journal) return fail(std::move(journal).error());
-  open_.emplace(OpenChunk{{std::move(head), std::move(*journal), {}, {}, 0, nullptr}, 0});
+  open_.emplace(OpenChunk{{std::move(head), std::move(*journal), {}, {}, {}, 0, nullptr}, 0});
   state_.next_chunk = state_.next_chunk.next();
   unlooked_bytes_ = kLookEveryBytes;  // look at the disk with the next commit
   if (closing_) {
@@ -414,7 +413,8 @@ bool Recorder::knows_all_followers(const UnpublishedChunk& chunk) const {
 Status Recorder::submit_closing() {
   UnpublishedChunk chunk = std::move(*closing_);
   closing_.reset();
-  for (const auto& last : make_seal(state_.movie, chunk.entries, chunk.next).last) {
+  chunk.seal = make_seal(state_.movie, chunk.entries, chunk.next);
+  for (const auto& last : chunk.seal.last) {
     if (chunk.next.contains(last.track)) continue;
     RecordingState::TrackEnd& end = state_.ends[last.track];  // it has no later frame yet
     end.end = end.decode_time + last.duration;
@@ -476,13 +476,15 @@ Error Recorder::no_room() const {
 }
 
 Status Recorder::finish(EndOfStream how) {
-  if (open_) ledger_dropped();
-  if (how == EndOfStream::disk_full && open_) {
-    add_entry(JournalEvent{recorded_ns(), json::to_text({{"event", "stopped"}, {"reason", "disk-full"}})});
+  if (open_) {
+    ledger_dropped();
+    if (how == EndOfStream::disk_full) {
+      add_entry(JournalEvent{recorded_ns(), json::to_text({{"event", "stopped"}, {"reason", "disk-full"}})});
+    }
+    // What was left out with no frame behind it is no hole between frames, and yet is to be told.
+    add_entry(JournalEvent{recorded_ns(), json::to_text({{"event", "ended"}})});
+    MC_TRY(commit_open());
   }
-  // What was left out with no frame behind it is no hole between frames, and yet is to be told.
-  if (open_) add_entry(JournalEvent{recorded_ns(), json::to_text({{"event", "ended"}})});
-  if (open_) MC_TRY(commit_open());
   if (closing_) MC_TRY(submit_closing());
   if (open_) {
     closing_ = std::move(open_->chunk);

@@ -40,6 +40,10 @@ std::vector<wire::TrackSummary> summarise(const mp4::Movie& movie) {
   return tracks;
 }
 
+std::string init_lines(InitNumber number, const mp4::Movie& movie, ByteView bytes) {
+  return wire::init_lines({number, bytes.size(), summarise(movie)}, digest::sha256_hex(bytes));
+}
+
 Result<FileHash> hash_file(sys::FileSystem& fs, const std::string& path) {
   MC_TRY_ASSIGN(const auto file, fs.open_read(path));
   MC_TRY_ASSIGN(const std::uint64_t size, file->size());

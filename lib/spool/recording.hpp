@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "digest/ed25519.hpp"
 #include "mp4/movie.hpp"
+#include "mp4/stream_parser.hpp"
 #include "sys/file_system.hpp"
 #include "wire/manifest.hpp"
 #include "wire/receipt.hpp"
@@ -18,6 +19,8 @@
 namespace mc::spool {
 
 inline constexpr std::uint64_t kMaxManifestBytes = 1U << 30;
+inline constexpr std::uint64_t kMaxInitBytes = mp4::kMaxHeaderBoxBytes;
+inline constexpr std::uint64_t kMaxChunkFileBytes = 1U << 30;  // of a chunk, and of its journal
 
 struct LoadedManifest {
   ByteBuffer bytes;  // the file as it is
@@ -30,6 +33,8 @@ Result<LoadedManifest> load_manifest(sys::FileSystem& fs, const std::string& dir
 
 // What an init line says of a movie's tracks.
 std::vector<wire::TrackSummary> summarise(const mp4::Movie& movie);
+// The lines of an init whose bytes say `movie`.
+std::string init_lines(InitNumber number, const mp4::Movie& movie, ByteView bytes);
 
 // SHA-256 of a file, read in pieces. The length is that of what was read.
 struct FileHash {

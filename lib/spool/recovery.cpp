@@ -15,16 +15,12 @@
 namespace mc::spool {
 namespace {
 
-constexpr std::uint64_t kMaxInitBytes = 16U << 20;
-constexpr std::uint64_t kMaxChunkFileBytes = 1U << 30;
-
 class Recovery {
  public:
   Recovery(sys::FileSystem& fs, const std::string& directory, const Log& log)
       : fs_(fs), directory_(directory), log_(log), errors_(log), writer_(fs, directory, errors_) {}
 
   Result<RecordingState> run() {
-    MC_TRY(repair_if_damaged());
     MC_TRY(load_state());
     MC_TRY_ASSIGN(const auto entries, fs_.list(directory_));
     for (const auto& entry : entries) {
@@ -41,38 +37,32 @@ class Recovery {
     }
     if (!journals.empty()) MC_TRY(replay(journals));
     if (!state_.closed) MC_TRY(adopt_orphans(std::nullopt));
-    MC_TRY(know_track_ends());
+    know_track_ends();
     return std::move(state_);
   }
 
  private:
   std::string path_of(const std::string& name) const { return sys::join_path(directory_, name); }
 
-  // A manifest that is gone, with its chunks still there, is one that is damaged.
-  Status repair_if_damaged() {
-    const auto loaded = load_manifest(fs_, directory_);
-    if (!loaded && loaded.error().kind != ErrorKind::not_found) return fail(loaded.error());
-    bool damaged = loaded && is_damaged(*loaded);
-    if (!loaded) {
-      MC_TRY_ASSIGN(damaged, holds_frames(fs_, directory_));
+  // The manifest, put right when it is damaged; nothing when there never was one. One that is gone, with its frames
+  // still there, is damaged.
+  Result<std::optional<LoadedManifest>> load_sound_manifest() {
+    for (bool repaired = false;; repaired = true) {
+      auto loaded = load_manifest(fs_, directory_);
+      if (!loaded && loaded.error().kind != ErrorKind::not_found) return fail(std::move(loaded).error());
+      if (loaded && (repaired || !is_damaged(*loaded))) return std::move(*loaded);
+      if (!loaded) {
+        MC_TRY_ASSIGN(const bool lost, holds_frames(fs_, directory_));
+        if (!lost) return std::optional<LoadedManifest>{};
+      }
+      MC_TRY(repair_manifest(fs_, directory_, errors_));
     }
-    if (damaged) MC_TRY(repair_manifest(fs_, directory_, errors_));
-    return {};
   }
 
   Status load_state() {
-    auto loaded = load_manifest(fs_, directory_);
-    if (!loaded) {
-      if (loaded.error().kind == ErrorKind::not_found) return {};
-      return fail(std::move(loaded).error());
-    }
+    MC_TRY_ASSIGN(auto loaded, load_sound_manifest());
+    if (!loaded) return {};
     wire::Manifest& m = loaded->manifest;
-    if (!m.damage.empty()) {
-      return fail(Error{ErrorKind::damaged,
-                        "'" + path_of(wire::kManifestName) + "' line " + std::to_string(m.damage.front().line) + ": " +
-                            m.damage.front().what,
-                        0, "record into a new directory; nothing in this one was changed"});
-    }
     state_.exists = true;
     torn_tail_ = m.torn_tail;
     intact_bytes_ = m.intact_bytes;
@@ -82,16 +72,17 @@ class Recovery {
     state_.closed = m.end.has_value();
     if (!m.gaps.empty() && m.gaps.back().from == m.gaps.back().to) state_.stop_reason = m.gaps.back().reason;
     state_.next_chunk = ChunkNumber{m.chunk_count() + 1};
-    state_.init = InitNumber{static_cast<std::uint32_t>(m.files.size()) - m.chunk_count()};
     state_.listed_files = m.files.size();
     std::ranges::copy_if(m.files, std::back_inserter(chunks_), [](const auto& file) { return file.chunk.has_value(); });
-    if (state_.init.value > 0) {
-      MC_TRY_ASSIGN(state_.movie, read_init(state_.init));
-    }
-    return {};
+    const InitNumber init{static_cast<std::uint32_t>(m.files.size()) - m.chunk_count()};
+    return init.value > 0 ? use_init(init) : Status{};
   }
 
-  Result<mp4::Movie> read_init(InitNumber number) {
+  struct Init {
+    ByteBuffer bytes;
+    mp4::Movie movie;
+  };
+  Result<Init> read_init(InitNumber number) {
     const std::string path = path_of(wire::init_name(number));
     auto bytes = sys::read_file(fs_, path, kMaxInitBytes);
     if (!bytes) {
@@ -101,7 +92,16 @@ class Recovery {
     }
     auto movie = mp4::parse_init(*bytes);
     if (!movie) return fail(std::move(movie).error().within("'" + path + "'"));
-    return movie;
+    return Init{std::move(*bytes), std::move(*movie)};
+  }
+
+  // It is the newest now.
+  Status use_init(InitNumber number) {
+    MC_TRY_ASSIGN(Init init, read_init(number));
+    state_.init = number;
+    state_.movie = std::move(init.movie);
+    init_bytes_ = std::move(init.bytes);
+    return {};
   }
 
   // A crash before the manifest was born: nothing was acknowledged, and what lies here was never announced.
@@ -112,9 +112,6 @@ class Recovery {
         MC_TRY(fs_.remove(path_of(entry.name)));
       } else if (name && name->kind == wire::FileKind::init) {
         MC_TRY(set_aside(fs_, directory_, entry.name, log_));
-      } else if (name && name->kind == wire::FileKind::chunk) {
-        return fail(Error{ErrorKind::damaged, "'" + directory_ + "' holds '" + entry.name + "' but no manifest", 0,
-                          "record into a new directory"});
       }
     }
     return {};
@@ -185,8 +182,8 @@ class Recovery {
     const auto hash = hash_file(fs_, path_of(name));
     if (hash && hash->sha256 == listed) return true;
     if (!content.head || !content.seal) return false;
-    MC_TRY_ASSIGN(const mp4::Movie movie, read_init(content.head->init));
-    const auto chunk = build_chunk(movie, *content.head, content.entries, *content.seal);
+    MC_TRY_ASSIGN(const Init init, read_init(content.head->init));
+    const auto chunk = build_chunk(init.movie, *content.head, content.entries, *content.seal);
     if (!chunk || digest::sha256_hex(chunk->bytes) != listed) return false;
     if (hash) MC_TRY(set_aside(fs_, directory_, name, log_));
     MC_TRY(publish_durably(fs_, directory_, name, chunk->bytes, errors_));
@@ -199,16 +196,16 @@ class Recovery {
     const auto frames = std::ranges::count_if(content.entries, is_frame);
     if (frames == 0) return {};  // nothing in it was acknowledged
     if (!content.head) {
-      MC_TRY(know_track_ends());
+      know_track_ends();
       content.head = JournalHead{number, state_.init, state_.t0_wall_ns, {}};
       for (const auto& [id, end] : state_.ends) content.head->last.push_back({id, end.decode_time});
     }
     // An empty journal before this one leaves a number free; the frames count, not the number that was planned.
     content.head->chunk = state_.next_chunk;
     while (state_.init < content.head->init) MC_TRY(list_next_init());
-    MC_TRY_ASSIGN(const mp4::Movie movie, read_init(content.head->init));
-    const JournalSeal seal = content.seal ? *content.seal : make_seal(movie, content.entries, next);
-    MC_TRY_ASSIGN(const BuiltChunk chunk, build_chunk(movie, *content.head, content.entries, seal));
+    MC_TRY_ASSIGN(const Init init, read_init(content.head->init));
+    const JournalSeal seal = content.seal ? *content.seal : make_seal(init.movie, content.entries, next);
+    MC_TRY_ASSIGN(const BuiltChunk chunk, build_chunk(init.movie, *content.head, content.entries, seal));
     MC_TRY(publish_chunk(writer_, chunk.line, chunk.bytes, chunk.ledger));
     count_recovered(static_cast<std::uint64_t>(frames));
     return {};
@@ -223,13 +220,8 @@ class Recovery {
 
   // An init whose line is lost.
   Status list_next_init() {
-    const InitNumber number = state_.init.next();
-    const std::string name = wire::init_name(number);
-    MC_TRY_ASSIGN(state_.movie, read_init(number));
-    MC_TRY_ASSIGN(const ByteBuffer bytes, sys::read_file(fs_, path_of(name), kMaxInitBytes));
-    MC_TRY(
-        writer_.append(wire::init_lines({number, bytes.size(), summarise(state_.movie)}, digest::sha256_hex(bytes))));
-    state_.init = number;
+    MC_TRY(use_init(state_.init.next()));
+    MC_TRY(writer_.append(init_lines(state_.init, state_.movie, init_bytes_)));
     ++state_.orphans;
     ends_known_ = false;
     return {};
@@ -246,10 +238,7 @@ class Recovery {
       }
       MC_TRY_ASSIGN(const auto chunk, describe_orphan(*bytes));
       if (!chunk) return set_aside(fs_, directory_, name, log_);
-      std::string ledger;
-      for (const wire::GapLine& hole : chunk->holes) ledger += wire::gap_line(hole);
-      if (!chunk->begins_with_key_frame) ledger += forced_cut_line(state_.next_chunk);
-      MC_TRY(publish_chunk(writer_, chunk->line, *bytes, ledger));
+      MC_TRY(publish_chunk(writer_, chunk->line, *bytes, complete_ledger(*chunk, {})));
       ++state_.orphans;
       count_recovered(std::uint64_t{chunk->line.video} + chunk->line.audio);
     }
@@ -259,13 +248,12 @@ class Recovery {
   // With the newest init that is listed; when that does not fit, with the next one that lies there.
   Result<std::optional<DescribedChunk>> describe_orphan(ByteView bytes) {
     for (;;) {
-      MC_TRY(know_track_ends());
+      know_track_ends();
       LastFrames before;
       for (const auto& [id, end] : state_.ends) before[id] = end.decode_time;
       std::string why = "has no init";
       if (state_.init.value > 0) {
-        MC_TRY_ASSIGN(const ByteBuffer init, sys::read_file(fs_, path_of(wire::init_name(state_.init)), kMaxInitBytes));
-        auto chunk = describe_chunk(state_.next_chunk, state_.init, init, bytes, std::move(before));
+        auto chunk = describe_chunk(state_.next_chunk, state_.init, init_bytes_, bytes, std::move(before));
         if (chunk) return std::move(*chunk);
         why = chunk.error().message;
       }
@@ -279,11 +267,10 @@ class Recovery {
 
   // Walks back from the newest chunk until every track has been seen: a track may be silent for a while. A chunk whose
   // line says that it has nothing of them need not be read for that.
-  Status know_track_ends() {
-    if (state_.init.value == 0 || ends_known_) return {};
+  void know_track_ends() {
+    if (state_.init.value == 0 || ends_known_) return;
     ends_known_ = true;
     state_.ends.clear();
-    MC_TRY_ASSIGN(const ByteBuffer init, sys::read_file(fs_, path_of(wire::init_name(state_.init)), kMaxInitBytes));
     for (std::uint32_t n = state_.next_chunk.value - 1; n > 0 && state_.ends.size() < state_.movie.tracks.size(); --n) {
       if (!may_hold_unseen_track(n)) continue;
       const std::string path = path_of(wire::chunk_name(ChunkNumber{n}));
@@ -293,7 +280,7 @@ class Recovery {
         continue;
       }
       mp4::StreamParser parser;
-      parser.push(init);
+      parser.push(init_bytes_);
       parser.push(*bytes);
       std::map<std::uint32_t, RecordingState::TrackEnd> ends;
       for (;;) {
@@ -310,7 +297,6 @@ class Recovery {
       }
       state_.ends.insert(ends.begin(), ends.end());
     }
-    return {};
   }
 
   // A listed chunk that cannot be read is no reason not to record: its line says where it ends.
@@ -343,6 +329,7 @@ class Recovery {
   DiskErrors errors_;
   ManifestWriter writer_;
   RecordingState state_;
+  ByteBuffer init_bytes_;                   // of state_.init
   std::vector<wire::ManifestFile> chunks_;  // that the manifest lists, those recovered just now left out
   bool torn_tail_ = false;
   std::uint64_t intact_bytes_ = 0;

@@ -15,8 +15,6 @@ namespace mc::spool {
 namespace {
 
 constexpr std::size_t kPieceBytes = 512 * 1024;
-constexpr std::uint64_t kMaxInitBytes = mp4::kMaxHeaderBoxBytes;
-constexpr std::uint64_t kMaxReceiptBytes = 64 * 1024;
 
 class Verifier {
  public:
@@ -75,9 +73,7 @@ class Verifier {
     }
     if (!m.torn_tail) return;
     const std::string_view text = as_text(loaded_.bytes);
-    const auto newline = text.rfind('\n');
-    const std::string_view tail = newline == std::string_view::npos ? text : text.substr(newline + 1);
-    if (wire::has_damaged_newline(tail)) {
+    if (wire::has_damaged_newline(text)) {
       const auto line = std::ranges::count(text, '\n') + 1;
       find(wire::kManifestName, "damaged", fmt::format("line {}: goes on after its end", line));
     } else {
@@ -299,7 +295,7 @@ class Verifier {
   }
 
   void check_receipt_file(const std::string& name) {
-    const auto bytes = sys::read_file(fs_, sys::join_path(directory_, name), kMaxReceiptBytes);
+    const auto bytes = sys::read_file(fs_, sys::join_path(directory_, name), wire::kMaxReceiptBytes);
     if (!bytes) return find(name, "unreadable", bytes.error().message);
     ReceiptJudgement judged = judge_receipt(name, as_text(*bytes), &loaded_, options_.keys);
     if (judged.finding) return report_.findings.push_back(std::move(*judged.finding));

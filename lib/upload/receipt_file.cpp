@@ -7,8 +7,6 @@
 namespace mc::upload {
 namespace {
 
-constexpr std::uint64_t kMaxReceiptBytes = 64 * 1024;
-
 tl::unexpected<Error> wrong(const std::string& why) {
   return fail(ErrorKind::protocol, "the server's receipt proves nothing: " + why);
 }
@@ -28,7 +26,7 @@ Result<std::string> keep_receipt(sys::FileSystem& fs, const std::string& directo
   // The process id keeps two uploaders on one recording out of each other's stage.
   const std::string mark = "." + name + "." + std::to_string(::getpid());
   if (fs.info(path)) {
-    const auto bytes = sys::read_file(fs, path, kMaxReceiptBytes);
+    const auto bytes = sys::read_file(fs, path, wire::kMaxReceiptBytes);
     if (!bytes && bytes.error().kind != ErrorKind::damaged) return fail(bytes.error());
     const auto before = bytes ? wire::parse_receipt(as_text(*bytes)) : Result<wire::Receipt>(fail(bytes.error()));
     if (before && spool::check_receipt(*before, manifest, key)) {

@@ -353,7 +353,8 @@ std::size_t whole_line_length(std::string_view text) {
   return name && (name->kind == FileKind::chunk || name->kind == FileKind::init) ? dot + kSuffixBytes : 0;
 }
 
-bool has_damaged_newline(std::string_view tail) {
+bool has_damaged_newline(std::string_view text) {
+  const std::string_view tail = text.substr(text.rfind('\n') + 1);  // all of it when there is none
   const std::size_t whole = whole_line_length(tail);
   return whole > 0 && tail.substr(whole).find_first_not_of('\0') != std::string_view::npos;
 }

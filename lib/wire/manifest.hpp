@@ -118,9 +118,9 @@ Manifest parse_manifest(ByteView bytes);
 // line of a chunk or an init. 0: it begins with none. What follows a whole line is its newline, or that newline
 // damaged.
 std::size_t whole_line_length(std::string_view text);
-// A write that a crash cut off leaves the beginning of a line, and at most zeros behind it. Is `tail`, which has no
-// newline, something else: a line that is all there and goes on, as one whose newline was damaged does?
-bool has_damaged_newline(std::string_view tail);
+// A write that a crash cut off leaves the beginning of a line, and at most zeros behind it. Is what stands behind the
+// last newline of `text` something else: a line that is all there and goes on, as one whose newline was damaged does?
+bool has_damaged_newline(std::string_view text);
 // A `#` line (without newline, at most kMaxMendedBytes) with one byte put right, so that its CRC is. Nothing when no
 // byte does that, or when the line is whole already.
 std::optional<std::string> mend_line(std::string_view line);

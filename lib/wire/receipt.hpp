@@ -25,6 +25,8 @@
 
 namespace mc::wire {
 
+inline constexpr std::uint64_t kMaxReceiptBytes = 64 * 1024;  // of a file that is taken for one
+
 struct Receipt {
   std::string recording_id;
   RecordingPath path;

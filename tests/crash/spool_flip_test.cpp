@@ -70,6 +70,24 @@ Recovery recover(SimFileSystem& fs) {
   return recovery;
 }
 
+// Each bit of one file changed, and that recovered: `look` sees what came of it. How many there were.
+template <class Look>
+std::size_t recover_each_flip(const Tree& tree, const std::string& path, Look look) {
+  std::size_t flips = 0;
+  for (std::size_t i = 0; i < tree.at(path).size(); ++i) {
+    for (unsigned bit = 0; bit < 8; ++bit, ++flips) {
+      SCOPED_TRACE("byte " + std::to_string(i) + " bit " + std::to_string(bit));
+      Tree changed = tree;
+      changed[path][i] ^= static_cast<std::uint8_t>(1U << bit);
+      SimFileSystem fs = file_system_of(changed);
+      const bool recovered = recover(fs).done;
+      EXPECT_TRUE(recovered);
+      if (recovered) look(fs);
+    }
+  }
+  return flips;
+}
+
 TEST(SpoolFlips, EveryByteOfAClosedRecordingChangedIsNoticed) {
   const Tree tree = closed_recording();
   std::size_t flips = 0;
@@ -103,21 +121,14 @@ TEST(SpoolFlips, EveryByteOfAnOpenManifestChangedCostsNoFrame) {
   };
   ASSERT_TRUE(close(whole));
   const ByteBuffer want = whole.tree().at(path);
-  std::size_t flips = 0;
   std::size_t late = 0;
-  for (std::size_t i = 0; i < tree.at(path).size(); ++i) {
-    for (unsigned bit = 0; bit < 8; ++bit, ++flips) {
-      Tree changed = tree;
-      changed[path][i] ^= static_cast<std::uint8_t>(1U << bit);
-      SimFileSystem fs = file_system_of(changed);
-      ASSERT_TRUE(recover(fs).done) << "byte " << i << " bit " << bit;
-      // Where a digit of a hash became another one, only its file can tell: that is read when the recording is closed.
-      if (frames(fs) != all) ++late;
-      ASSERT_TRUE(close(fs));
-      EXPECT_EQ(frames(fs), all) << "byte " << i << " bit " << bit;
-      EXPECT_EQ(fs.tree().at(path), want) << "byte " << i << " bit " << bit;
-    }
-  }
+  const std::size_t flips = recover_each_flip(tree, path, [&](SimFileSystem& fs) {
+    // Where a digit of a hash became another one, only its file can tell: that is read when the recording is closed.
+    if (frames(fs) != all) ++late;
+    ASSERT_TRUE(close(fs));
+    EXPECT_EQ(frames(fs), all);
+    EXPECT_EQ(fs.tree().at(path), want);
+  });
   EXPECT_GT(late, 0U);
   std::printf("%zu changed bits of an open manifest: each put right, %zu of them only by closing\n", flips, late);
 }
@@ -125,17 +136,10 @@ TEST(SpoolFlips, EveryByteOfAnOpenManifestChangedCostsNoFrame) {
 TEST(SpoolFlips, EveryByteOfAClosedManifestChangedIsPutRight) {
   const Tree tree = closed_recording();
   const std::string path = std::string(kDirectory) + "/manifest";
-  std::size_t flips = 0;
-  for (std::size_t i = 0; i < tree.at(path).size(); ++i) {
-    for (unsigned bit = 0; bit < 8; ++bit, ++flips) {
-      Tree changed = tree;
-      changed[path][i] ^= static_cast<std::uint8_t>(1U << bit);
-      SimFileSystem fs = file_system_of(changed);
-      ASSERT_TRUE(recover(fs).done) << "byte " << i << " bit " << bit;
-      EXPECT_EQ(fs.tree().at(path), tree.at(path)) << "byte " << i << " bit " << bit;
-      EXPECT_TRUE(all_is_well(fs, true));
-    }
-  }
+  const std::size_t flips = recover_each_flip(tree, path, [&](SimFileSystem& fs) {
+    EXPECT_EQ(fs.tree().at(path), tree.at(path));
+    EXPECT_TRUE(all_is_well(fs, true));
+  });
   std::printf("%zu changed bits of a closed manifest: each put right\n", flips);
 }
 

@@ -63,12 +63,11 @@ Result<std::vector<spool::Finding>> compare_with_server(sys::FileSystem& fs, con
   // Where the guest's name was taken the recording is held as GUEST~N; a receipt says so.
   upload::Remote remote{base_url, *manifest.path, manifest.recording_id};
   MC_TRY_ASSIGN(const auto entries, fs.list(directory));
-  constexpr std::uint64_t kMaxReceiptBytes = 64 * 1024;
   std::vector<std::pair<std::string, std::string>> receipts;
   for (const sys::DirectoryEntry& entry : entries) {
     const auto parsed = wire::parse_file_name(entry.name);
     if (!parsed || parsed->kind != wire::FileKind::receipt) continue;
-    const auto bytes = sys::read_file(fs, sys::join_path(directory, entry.name), kMaxReceiptBytes);
+    const auto bytes = sys::read_file(fs, sys::join_path(directory, entry.name), wire::kMaxReceiptBytes);
     if (!bytes) continue;
     receipts.emplace_back(entry.name, as_text(*bytes));
     if (const auto receipt = wire::parse_receipt(as_text(*bytes)); receipt && check_receipt_content(*receipt, loaded)) {
@@ -97,7 +96,7 @@ Result<std::vector<spool::Finding>> compare_with_server(sys::FileSystem& fs, con
     const auto same = [&name = name](const wire::HeldFile& file) { return file.name == name; };
     const auto other = std::ranges::find_if(held, same);
     if (other == held.end() || other->sha256 == digest::sha256_hex(as_bytes(text))) continue;
-    auto fetched = upload::get_file(client, remote, name, kMaxReceiptBytes);
+    auto fetched = upload::get_file(client, remote, name, wire::kMaxReceiptBytes);
     if (fetched.verdict != upload::Verdict::accepted) return fail(std::move(fetched.error));
     const auto judged = spool::judge_receipt(name, fetched.body, &loaded, {});
     if (judged.finding) comparison.differs(name, judged.finding->detail);

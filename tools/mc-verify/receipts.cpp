@@ -5,12 +5,10 @@
 namespace mc::tool_verify {
 namespace {
 
-constexpr std::uint64_t kMaxReceiptBytes = 64 * 1024;
-
 void check_one(sys::FileSystem& fs, const std::string& path, const std::string& name,
                const spool::LoadedManifest* manifest, const std::vector<digest::PublicKey>& keys,
                ReceiptReport& report) {
-  const auto bytes = sys::read_file(fs, path, kMaxReceiptBytes);
+  const auto bytes = sys::read_file(fs, path, wire::kMaxReceiptBytes);
   if (!bytes) return report.findings.push_back({name, "unreadable", bytes.error().message});
   spool::ReceiptJudgement judged = spool::judge_receipt(name, as_text(*bytes), manifest, keys);
   if (judged.finding) return report.findings.push_back(std::move(*judged.finding));

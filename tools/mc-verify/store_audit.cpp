@@ -16,7 +16,6 @@ namespace mc::tool_verify {
 namespace {
 
 constexpr std::uint32_t kTries = 6;  // in a row
-constexpr std::uint64_t kMaxReceiptBytes = 64 * 1024;
 
 class StoreAudit {
  public:
@@ -146,7 +145,7 @@ class StoreAudit {
         report_.notes.push_back(name + ": held, but not listed");
         continue;
       }
-      MC_TRY_ASSIGN(const std::string text, get(name, kMaxReceiptBytes));
+      MC_TRY_ASSIGN(const std::string text, get(name, wire::kMaxReceiptBytes));
       spool::ReceiptJudgement judged = spool::judge_receipt(name, text, &loaded, options_.keys);
       if (judged.finding) {
         report_.findings.push_back(std::move(*judged.finding));
