@@ -13,11 +13,15 @@ namespace mc::spool {
 namespace {
 
 constexpr std::uint64_t kReserveBytes = 64U << 20;
+constexpr std::uint64_t kLeastReserveBytes = 1U << 20;  // of a small disk
 constexpr std::uint64_t kWarnBytes = 1U << 30;
 constexpr std::uint64_t kReserveInodes = 16;
 constexpr std::uint64_t kWarnInodes = 256;
+// What is written between two looks at the disk takes its room twice, in the journal and in the chunk, and must leave
+// enough of the reserve for a clean end: both are less where the reserve is small.
 constexpr std::uint64_t kLookEveryBytes = 256U << 10;
-constexpr std::uint64_t kMinSetBackMs = 500;  // of an input's time; less is jitter
+constexpr std::uint64_t kFlushBytes = 256U << 10;  // at most so much shares a flush
+constexpr std::uint64_t kMinSetBackMs = 500;       // of an input's time; less is jitter
 
 // Reasons that were given for a hole whose other side is still to come: gap events with no later frame of their track.
 std::vector<JournalEvent> unused_reasons(std::span<const JournalEntry> entries) {
@@ -337,7 +341,7 @@ Status Recorder::open_chunk() {
   if (!journal) return fail(std::move(journal).error());
   open_.emplace(OpenChunk{{std::move(head), std::move(*journal), {}, {}, {}, 0, nullptr}, 0});
   state_.next_chunk = state_.next_chunk.next();
-  unlooked_bytes_ = kLookEveryBytes;  // look at the disk with the next commit
+  look_is_due_ = true;
   if (closing_) {
     for (auto& event : unused_reasons(closing_->entries)) add_entry(std::move(event));
   }
@@ -369,11 +373,14 @@ void Recorder::add_entry(JournalEntry entry) {
   chunk.entries.push_back(std::move(entry));
 }
 
+bool Recorder::flush_is_due() const { return uncommitted_bytes_ >= std::min(kFlushBytes, options_.reserve_bytes / 8); }
+
 Status Recorder::commit() {
   if (open_) MC_TRY(commit_open());
   MC_TRY(tell_published());
-  if (unlooked_bytes_ < kLookEveryBytes) return {};
+  if (!look_is_due_ && unlooked_bytes_ < std::min(kLookEveryBytes, options_.reserve_bytes / 16)) return {};
   unlooked_bytes_ = 0;
+  look_is_due_ = false;
   const DiskLevel level = look_at_disk();
   if (level == DiskLevel::full) return fail(no_room());
   return {};
@@ -433,12 +440,12 @@ Status Recorder::tell_published() {
 }
 
 void Recorder::set_marks(const sys::SpaceInfo& space) {
-  const auto mark = [&](std::uint64_t wanted, std::uint64_t usual, std::uint64_t share) {
-    if (wanted > 0) return wanted;
-    return space.total_bytes == 0 ? usual : std::min(usual, space.total_bytes / share);
+  const auto mark = [&](std::uint64_t usual, std::uint64_t share, std::uint64_t least) {
+    return space.total_bytes == 0 ? usual : std::clamp(space.total_bytes / share, least, usual);
   };
-  options_.reserve_bytes = mark(options_.reserve_bytes, kReserveBytes, 10);
-  options_.warn_bytes = std::max(options_.reserve_bytes, mark(options_.warn_bytes, kWarnBytes, 3));
+  if (options_.reserve_bytes == 0) options_.reserve_bytes = mark(kReserveBytes, 10, kLeastReserveBytes);
+  if (options_.warn_bytes == 0) options_.warn_bytes = mark(kWarnBytes, 3, 2 * kLeastReserveBytes);
+  options_.warn_bytes = std::max(options_.reserve_bytes, options_.warn_bytes);
 }
 
 // A file system that does not say how much room it has is written to as long as it takes it.

@@ -74,8 +74,8 @@ struct RecorderOptions {
   std::function<void(const wire::ChunkLine&, const std::string& name)> on_chunk;  // after it is in the manifest
   std::function<void()> on_wake;  // from another thread: the next `commit` has a chunk to tell, or an error
   std::function<void(DiskLevel, const sys::SpaceInfo&)> on_disk;  // when the level has changed
-  // Room that is kept free, and below which a warning comes. 0: 64 MiB and 1 GiB, or a tenth and a third of the file
-  // system where that is less. Inodes: 16 and 256.
+  // Room that is kept free, and below which a warning comes. 0: 64 MiB and 1 GiB; on a small file system a tenth and a
+  // third of it, but 1 and 2 MiB at least. Inodes: 16 and 256.
   std::uint64_t reserve_bytes = 0;
   std::uint64_t warn_bytes = 0;
   Publisher::Mode publishing = Publisher::Mode::background;
@@ -102,7 +102,8 @@ class Recorder {
   Status take(mp4::Item item);
   // Frames taken since the last commit become durable and are acknowledged.
   Status commit();
-  std::uint64_t uncommitted_bytes() const { return uncommitted_bytes_; }
+  // Enough was taken since then: commit before taking more, even if more is there.
+  bool flush_is_due() const;
   // An event as if the stream had brought it now (mc-protocol(7)): at the end of the newest frame, durable on return.
   // Its time, in ns on the recording's timeline. Kind unavailable: no frame has come yet.
   Result<std::int64_t> add_event_now(json::object event);
@@ -169,6 +170,7 @@ class Recorder {
   std::uint64_t uncommitted_bytes_ = 0;
   bool disk_unknown_ = false;         // its room cannot be read; said once
   std::uint64_t unlooked_bytes_ = 0;  // written since the disk was looked at
+  bool look_is_due_ = false;          // with the next commit, whatever was written
 
   // Of the current stream. Its time may be set back: then it begins another run, with an offset of its own. Tracks come
   // to the new run one after the other.

@@ -133,3 +133,22 @@ found() {
   grep -q "^mc-spool: error: .*disk/s/001/rec" words
   grep -q "^hint:" words
 }
+
+@test "a disk that is pulled and put back holds every frame that was acknowledged" {
+  mount_forgetful disk
+  mkfifo nut
+  mc-capture --quiet --video lavfi:testsrc2=size=320x180:rate=30 --duration 60 >nut 3>&- &
+  capture=$!
+  own_child $capture
+  (mc-mux --quiet <nut | tee in.fmp4 | mc-spool --quiet write disk/s/001/rec --events 5 5>acks 2>words || echo "${PIPESTATUS[2]}" >code) 3>&- &
+  pipe=$!
+  own_child $pipe
+  await_lines 75 acks
+  echo crash >disk/.forgetful
+  wait $pipe
+  wait $capture || true
+  echo revive >disk/.forgetful
+  grep -qx 74 code || { cat code words; false; }
+  ln -s "$PWD/disk/s/001" round
+  frame_oracle --recover round/rec in.fmp4 acks >&3
+}

@@ -361,6 +361,59 @@ TEST_F(RecorderTest, ANearlyFullDiskIsWarnedOfThenRecordingStopsCleanlyAndGoesOn
   EXPECT_EQ(m.gaps[2], (wire::GapLine{1, {2500, 1000}, {9000, 1000}, "disk-full"}));
 }
 
+// A disk of so many bytes that holds the recording alone; whether it would have run over is noted.
+class SmallDisk final : public WatchedFileSystem {
+ public:
+  SmallDisk(const std::string& directory, std::uint64_t capacity)
+      : WatchedFileSystem(directory), directory_(directory), capacity_(capacity) {}
+
+  Result<sys::SpaceInfo> space(const std::string&) override {
+    note();
+    return sys::SpaceInfo{capacity_ - std::min(capacity_, used_), 1000, capacity_};
+  }
+  // Between these two a chunk takes its room twice.
+  Status rename(const std::string& from, const std::string& to) override {
+    note();
+    return WatchedFileSystem::rename(from, to);
+  }
+  std::uint64_t used() const { return used_; }
+  bool ran_over() const { return most_ > capacity_; }
+
+ private:
+  void note() {
+    used_ = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(directory_)) used_ += entry.file_size();
+    most_ = std::max(most_, used_);
+  }
+  std::string directory_;
+  std::uint64_t capacity_, used_ = 0, most_ = 0;
+};
+
+TEST_F(RecorderTest, ASmallDiskHasRoomForACleanEndHoweverMuchIsWaiting) {
+  options_.publishing = Publisher::Mode::immediate;
+  for (std::uint64_t capacity = 3'000'000; capacity < 3'600'000; capacity += 60'000) {
+    std::filesystem::remove_all(directory_);
+    std::filesystem::create_directories(directory_);
+    SmallDisk disk(directory_, capacity);
+    auto r = Recorder::open(disk, directory_, options_);
+    ASSERT_TRUE(r);
+    ASSERT_TRUE(r->take(mp4::InitItem{movie()}));
+    Status taken;
+    for (std::uint64_t ms = 0; taken; ms += 100) {
+      auto item = picture(ms, ms % 1000 == 0);
+      item.data.resize(60'000);
+      item.sample.size_bytes = static_cast<std::uint32_t>(item.data.size());
+      taken = r->take(std::move(item));
+      if (taken && r->flush_is_due()) taken = r->commit();
+    }
+    EXPECT_EQ(taken.error().kind, ErrorKind::no_space);
+    ASSERT_TRUE(r->finish(EndOfStream::disk_full));
+    EXPECT_FALSE(disk.ran_over()) << capacity;
+    EXPECT_GT(disk.used(), capacity / 3);
+    EXPECT_EQ(manifest().gaps.back().reason, "disk-full");
+  }
+}
+
 TEST_F(RecorderTest, FewInodesAreAFullDiskToo) {
   WatchedFileSystem fs(directory_);
   fs.set_space({1ULL << 40, 10, 1ULL << 41});

@@ -26,7 +26,6 @@ namespace {
 constexpr int kDrainMs = 3000;
 constexpr std::size_t kReadBytes = 1U << 20;
 constexpr int kPipeBytes = 1 << 20;
-constexpr std::uint64_t kFlushBytes = 256U << 10;  // at most so much shares a flush
 constexpr int kUnpolledReads = 16;
 
 // Who is served while stdin is waited for: SIGUSR1, the recorder's other thread, the control socket.
@@ -218,7 +217,7 @@ class Writer {
       auto taken = take_all(recorder);
       // Frames that are waiting already share a flush. Committed also when what follows is damaged: the frames before
       // it are whole.
-      if (!taken || recorder.uncommitted_bytes() >= kFlushBytes || !input.has_more()) MC_TRY(recorder.commit());
+      if (!taken || recorder.flush_is_due() || !input.has_more()) MC_TRY(recorder.commit());
       MC_TRY(std::move(taken));
     }
     const std::uint64_t torn = parser_.finish().torn_bytes;
