@@ -46,7 +46,11 @@ class Dictionary {
 
 Error open_error(int code, const DeviceSpec& device) {
   Error error = av_error(code, "cannot open '" + device.text + "'");
-  if (device.backend == Backend::file) return error;
+  if (device.backend == Backend::file) {
+    if (error.kind == ErrorKind::config)
+      error.kind = ErrorKind::damaged;  // of what the file says: nothing was asked for
+    return error;
+  }
   if (device.backend == Backend::lavfi) {
     error.kind = ErrorKind::usage;
     error.hint = "see ffmpeg-filters(1) for sources and filters";
