@@ -2,6 +2,7 @@
 
 option(MC_BUILD_TESTS "build the test programs" ON)
 option(MC_QUICK_BUILD "optimise less, compile faster: for builds that only check" OFF)
+option(MC_UNITY "compile some sources at a time: half the time of a whole build; without, each is seen to stand alone" ON)
 option(MC_BUILD_BENCH "build the benchmark programs" OFF)
 option(MC_BUILD_FUZZERS "build the libFuzzer targets (clang only)" OFF)
 set(MC_SANITIZE "" CACHE STRING "sanitizers for every target, as -fsanitize= takes them")
@@ -45,20 +46,15 @@ if(MC_BUILD_FUZZERS)
   target_compile_options(mc_options INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
-# mc_precompile(TARGET headers...): the headers that half of the compiler's time goes into, compiled once; other targets that
-# are compiled with the same options take them by mc_precompiled(TARGET OWNER).
-function(mc_precompile target)
-  target_precompile_headers(${target} PRIVATE ${ARGN})
-  mc_pch_for_ccache(${target})
-endfunction()
-function(mc_precompiled target owner)
-  target_precompile_headers(${target} REUSE_FROM ${owner})
-  mc_pch_for_ccache(${target})
-endfunction()
-# ccache(1), "Precompiled headers": what it needs besides the sloppiness that ./dev sets.
-function(mc_pch_for_ccache target)
-  target_compile_options(${target} PRIVATE
-    $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess> "$<$<CXX_COMPILER_ID:Clang>:SHELL:-Xclang -fno-pch-timestamp>")
+# mc_compile_together(TARGET)
+function(mc_compile_together target)
+  if(MC_UNITY)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 6)
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+      # A class of a .cpp file that is defined outside of it may have members of a type from its unnamed namespace.
+      target_compile_options(${target} PRIVATE -Wno-subobject-linkage)
+    endif()
+  endif()
 endfunction()
 
 # mc_library(NAME sources... LINK public... LINK_PRIVATE private...): the static library of one module.
@@ -67,6 +63,7 @@ function(mc_library name)
   add_library(mc_${name} STATIC ${arg_UNPARSED_ARGUMENTS})
   target_include_directories(mc_${name} PUBLIC "${CMAKE_SOURCE_DIR}/lib")
   target_link_libraries(mc_${name} PUBLIC ${arg_LINK} PRIVATE mc_options ${arg_LINK_PRIVATE})
+  mc_compile_together(mc_${name})
 endfunction()
 
 # mc_tool(NAME sources... LINK libraries...): the program mc-NAME. All but main.cpp is an object library,
@@ -75,8 +72,8 @@ function(mc_tool name)
   cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
   add_library(mc_tool_${name} STATIC ${arg_UNPARSED_ARGUMENTS})
   target_include_directories(mc_tool_${name} PUBLIC "${CMAKE_SOURCE_DIR}/lib" "${CMAKE_SOURCE_DIR}/tools")
-  target_link_libraries(mc_tool_${name} PUBLIC mc_cli ${arg_LINK} PRIVATE mc_options fmt::fmt)
-  mc_precompiled(mc_tool_${name} mc_cli)
+  target_link_libraries(mc_tool_${name} PUBLIC mc_cli ${arg_LINK} PRIVATE mc_options)
+  mc_compile_together(mc_tool_${name})
   add_executable(mc-${name} main.cpp)
   target_link_libraries(mc-${name} PRIVATE mc_tool_${name} mc_options)
   install(TARGETS mc-${name} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")

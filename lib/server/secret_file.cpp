@@ -15,7 +15,7 @@
 namespace mc::server {
 namespace {
 
-constexpr std::uint64_t kMaxFileBytes = 1U << 20;
+constexpr std::uint64_t kMaxSecretFileBytes = 1U << 20;
 constexpr std::size_t kMinSecretBytes = 32;  // RFC 7518 3.2: a key of at least the size of the hash
 constexpr std::size_t kMaxSecretBytes = 1024;
 constexpr std::size_t kNewSecretBytes = 32;
@@ -80,7 +80,7 @@ Result<Secret> parse_secret(std::string_view text) {
 
 Result<Secret> load_secret(sys::FileSystem& fs, const std::string& path, SecretMode mode) {
   const auto load = [&]() -> Result<Secret> {
-    MC_TRY_ASSIGN(const ByteBuffer bytes, sys::read_file(fs, path, kMaxFileBytes));
+    MC_TRY_ASSIGN(const ByteBuffer bytes, sys::read_file(fs, path, kMaxSecretFileBytes));
     if (mode == SecretMode::owner_only && others_can_read(path)) return fail(readable_by_others("it"));
     return parse_secret(as_text(bytes));
   };

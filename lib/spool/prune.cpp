@@ -10,7 +10,7 @@ namespace mc::spool {
 namespace {
 
 constexpr char kPrunedPrefix[] = ".pruned-";
-constexpr int kLevels = 3;
+constexpr int kRecordingLevels = 3;
 
 Status remove_tree(sys::FileSystem& fs, const std::string& directory) {
   MC_TRY_ASSIGN(const auto entries, fs.list(directory));
@@ -92,7 +92,7 @@ Status prune_recording(sys::FileSystem& fs, const std::string& directory) {
 
 Result<std::uint32_t> remove_leftovers(sys::FileSystem& fs, const std::string& directory) {
   std::uint32_t count = 0;
-  MC_TRY(remove_leftovers_in(fs, directory, kLevels, count));
+  MC_TRY(remove_leftovers_in(fs, directory, kRecordingLevels, count));
   return count;
 }
 

@@ -11,7 +11,7 @@
 namespace mc::store {
 namespace {
 
-constexpr std::size_t kReadBytes = 256 * 1024;
+constexpr std::size_t kHashedAtOnceBytes = 256 * 1024;
 constexpr std::size_t kMaxWaiting = 100'000;
 constexpr std::int64_t kSettleNs = 100'000'000;
 
@@ -100,7 +100,7 @@ void HeldIndex::note(const std::string& recording, const ObjectInfo& info, const
 Result<std::string> HeldIndex::read_back(const wire::RecordingPath& path, Object& object) {
   MC_TRY(object.settle());
   digest::Sha256 hash;
-  ByteBuffer piece(kReadBytes);
+  ByteBuffer piece(kHashedAtOnceBytes);
   std::uint64_t offset = 0;
   for (;;) {
     MC_TRY_ASSIGN(const std::size_t n, object.read_at(offset, piece));

@@ -8,7 +8,7 @@
 namespace mc::wire {
 namespace {
 
-constexpr char kHeader[] = R"({"alg":"HS256","typ":"JWT"})";
+constexpr char kJwtHeader[] = R"({"alg":"HS256","typ":"JWT"})";
 constexpr char kAudience[] = "maycast";
 constexpr char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 constexpr std::size_t kMacBytes = 32;
@@ -123,7 +123,7 @@ std::string signed_part(const TokenClaims& claims) {
   if (claims.not_before_s) object["nbf"] = *claims.not_before_s;
   if (claims.expires_s) object["exp"] = *claims.expires_s;
   if (!claims.id.empty()) object["jti"] = claims.id;
-  return to_base64url(as_bytes(kHeader)) + "." + to_base64url(as_bytes(json::to_text(object)));
+  return to_base64url(as_bytes(kJwtHeader)) + "." + to_base64url(as_bytes(json::to_text(object)));
 }
 
 std::string format_token(std::string_view signed_part, ByteView mac) {

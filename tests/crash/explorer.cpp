@@ -12,11 +12,9 @@
 namespace mc::crash {
 namespace {
 
-constexpr std::size_t kSectorBytes = 512;
 constexpr std::size_t kKillEvery = 12;  // of the states that were checked
 constexpr std::size_t kGoOnEvery = 40;
 constexpr std::size_t kSectorsPerWrite = 6;
-constexpr std::size_t kPageBytes = 4096;
 constexpr std::size_t kPagesPerWrite = 12;
 
 bool is_data(const Op& op) { return std::holds_alternative<WriteOp>(op) || std::holds_alternative<TruncateOp>(op); }

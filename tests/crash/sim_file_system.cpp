@@ -8,8 +8,6 @@ namespace mc::crash {
 namespace {
 
 constexpr Node kRoot = 0;
-constexpr std::size_t kSectorBytes = 512;
-constexpr std::size_t kPageBytes = 4096;
 
 template <class... F>
 struct Overloaded : F... {

@@ -25,6 +25,10 @@
 
 namespace mc::crash {
 
+// What a disk writes whole, and what a file system allots whole.
+inline constexpr std::size_t kSectorBytes = 512;
+inline constexpr std::size_t kPageBytes = 4096;
+
 using Node = std::uint32_t;  // a file or directory, whatever names it has
 
 struct CreateOp {  // a file or a directory gets its first name

@@ -3,6 +3,7 @@
 
 bats_require_minimum_version 1.5.0 # for `run -N` and `run --separate-stderr`
 # Not by their load files, which start a process for each: this is read again for every test.
+# shellcheck source=/dev/null
 for library in /usr/lib/bats/bats-{support,assert}/src/*.bash; do source "$library"; done
 
 : "${MC_SOURCE:=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)}"

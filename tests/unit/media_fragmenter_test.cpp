@@ -11,7 +11,7 @@
 namespace mc::media {
 namespace {
 
-class FakeClock : public Clock {
+class SteppedClock : public Clock {
  public:
   std::int64_t now = 1'000'000'000;
   std::int64_t wall_ns() const override { return 1'795'341'600'000'000'000 + now; }
@@ -60,7 +60,7 @@ ByteBuffer vp9_frame(bool key) {
 
 class FragmenterTest : public testing::Test {
  protected:
-  FakeClock clock;
+  SteppedClock clock;
   FakeSource source;
   int fd = ::memfd_create("out", 0);
   GatherWriter out{[this]() -> Result<int> { return fd; }, "memory"};
