@@ -118,31 +118,42 @@ bool to_tracks(std::string_view text, std::vector<TrackSummary>& tracks) {
   return !tracks.empty();
 }
 
-class Parser {
- public:
-  explicit Parser(ByteView bytes) : text_(as_text(bytes)) {}
+}  // namespace
 
-  Manifest run() {
-    std::size_t at = 0;
-    while (at < text_.size()) {
-      const auto newline = text_.find('\n', at);
+class ManifestReader::Parser {
+ public:
+  void read(ByteView more) {
+    const std::string_view text = as_text(more);
+    // Back to the last point at which nothing was pending.
+    drop_pending();
+    m_.damage.resize(intact_damage_);
+    line_number_ = intact_lines_;
+    m_.torn_tail = false;
+    const std::uint64_t begin = m_.intact_bytes;
+    for (std::size_t at = 0; at < text.size();) {
+      const auto newline = text.find('\n', at);
       ++line_number_;
       if (newline == std::string_view::npos) {
         m_.torn_tail = true;
         break;
       }
-      line_start_ = at;
-      take_line(text_.substr(at, newline - at));
+      line_start_ = begin + at;
+      take_line(text.substr(at, newline - at));
       at = newline + 1;
       // A chunk or init line waits for its hash line: until that is there, neither counts.
-      if (!pending()) m_.intact_bytes = at;
+      if (pending()) continue;
+      m_.intact_bytes = begin + at;
+      intact_damage_ = m_.damage.size();
+      intact_lines_ = line_number_;
     }
     if (pending()) m_.torn_tail = true;
-    if (m_.version == 0 && (!m_.files.empty() || m_.end || !m_.recording_id.empty())) {
+    if (m_.version == 0 && !header_is_missing_ && (!m_.files.empty() || m_.end || !m_.recording_id.empty())) {
+      header_is_missing_ = true;
       m_.damage.insert(m_.damage.begin(), {1, "the header line is missing"});
+      ++intact_damage_;
     }
-    return std::move(m_);
   }
+  Manifest& manifest() { return m_; }
 
  private:
   void damage(std::string what) { m_.damage.push_back({line_number_, std::move(what)}); }
@@ -302,10 +313,12 @@ class Parser {
     m_.files.push_back({name, std::string(line.substr(0, kHashDigits)), init, chunk});
   }
 
-  std::string_view text_;
   Manifest m_;
   std::size_t line_number_ = 0;
-  std::size_t line_start_ = 0;
+  std::uint64_t line_start_ = 0;
+  std::size_t intact_lines_ = 0;
+  std::size_t intact_damage_ = 0;
+  bool header_is_missing_ = false;
   std::uint32_t inits_ = 0;
   std::uint32_t chunks_ = 0;
   std::optional<InitLine> pending_init_;
@@ -315,9 +328,19 @@ class Parser {
   std::set<std::string, std::less<>> names_;
 };
 
+namespace {
+
 std::string hash_line(const std::string& sha256, const std::string& name) { return sha256 + "  " + name + "\n"; }
 
 }  // namespace
+
+ManifestReader::ManifestReader() : parser_(std::make_unique<Parser>()) {}
+ManifestReader::ManifestReader(ManifestReader&&) noexcept = default;
+ManifestReader& ManifestReader::operator=(ManifestReader&&) noexcept = default;
+ManifestReader::~ManifestReader() = default;
+void ManifestReader::read(ByteView more) { parser_->read(more); }
+const Manifest& ManifestReader::manifest() const { return parser_->manifest(); }
+Manifest ManifestReader::take() && { return std::move(parser_->manifest()); }
 
 const ManifestFile* Manifest::find(std::string_view name) const {
   const auto found = std::ranges::find(files, name, &ManifestFile::name);
@@ -329,7 +352,11 @@ std::uint32_t Manifest::chunk_count() const {
       std::ranges::count_if(files, [](const ManifestFile& file) { return file.chunk.has_value(); }));
 }
 
-Manifest parse_manifest(ByteView bytes) { return Parser(bytes).run(); }
+Manifest parse_manifest(ByteView bytes) {
+  ManifestReader reader;
+  reader.read(bytes);
+  return std::move(reader).take();
+}
 
 std::size_t whole_line_length(std::string_view text) {
   if (text.starts_with("# ")) {

@@ -20,6 +20,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -113,6 +114,29 @@ struct Manifest {
 // Never fails: damage and a torn tail are part of the answer. Also found as damage: a second header, numbers that are
 // not consecutive from 1, a name twice, a name that is none, text after `# end`.
 Manifest parse_manifest(ByteView bytes);
+
+// The same of a manifest that grows, without reading again what was read:
+//
+//   ManifestReader reader;
+//   reader.read(bytes of the file from reader.manifest().intact_bytes on);   // … and again when there are more
+//
+// What lies behind `intact_bytes` is not committed: recovery may cut it off and write something else, so it is read
+// again each time.
+class ManifestReader {
+ public:
+  ManifestReader();
+  ManifestReader(ManifestReader&&) noexcept;
+  ManifestReader& operator=(ManifestReader&&) noexcept;
+  ~ManifestReader();
+
+  void read(ByteView more);
+  const Manifest& manifest() const;
+  Manifest take() &&;
+
+ private:
+  class Parser;
+  std::unique_ptr<Parser> parser_;
+};
 
 // The length of the whole line that `text` begins with, without its newline: a `#` line whose CRC is right, or a hash
 // line of a chunk or an init. 0: it begins with none. What follows a whole line is its newline, or that newline

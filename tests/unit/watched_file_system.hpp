@@ -1,6 +1,7 @@
 // The real file system, with every operation that changes something noted in order, and failing on demand.
 #pragma once
 
+#include <atomic>
 #include <cerrno>
 #include <mutex>
 #include <optional>
@@ -34,6 +35,8 @@ class WatchedFileSystem : public sys::FileSystem {
     const std::lock_guard lock(mutex_);
     return std::exchange(log_, {});
   }
+
+  std::uint64_t bytes_read() const { return bytes_read_; }
 
   Result<std::unique_ptr<sys::File>> open_read(const std::string& path) override {
     return wrap(real_.open_read(path), path);
@@ -91,7 +94,9 @@ class WatchedFileSystem : public sys::FileSystem {
       return real_->write(bytes);
     }
     Result<std::size_t> read_at(std::uint64_t offset, std::span<std::uint8_t> into) override {
-      return real_->read_at(offset, into);
+      const auto n = real_->read_at(offset, into);
+      fs_.bytes_read_ += n.value_or(0);
+      return n;
     }
     Result<std::uint64_t> size() override { return real_->size(); }
     Status truncate(std::uint64_t length) override { return real_->truncate(length); }
@@ -135,6 +140,7 @@ class WatchedFileSystem : public sys::FileSystem {
   std::string root_;
   std::mutex mutex_;
   std::vector<std::string> log_;
+  std::atomic<std::uint64_t> bytes_read_ = 0;
   std::size_t fail_at_ = 0;
   int error_ = 0;
   bool for_good_ = false;

@@ -52,6 +52,57 @@ TEST(Manifest, JapaneseGuestNameStaysReadable) {
   EXPECT_EQ(parse(header_line() + line).path->guest, "花子 さん");
 }
 
+// Read as it grows, in pieces of any size and with a byte damaged anywhere, it is what it is when read at once.
+TEST(Manifest, ReadPieceByPieceIsTheSameAsReadAtOnce) {
+  const std::string whole = small_manifest(true);
+  for (std::size_t broken = 0; broken <= whole.size(); broken += 7) {
+    std::string text = whole;
+    if (broken < whole.size()) text[broken] ^= 1;
+    for (const std::size_t step : {std::size_t{1}, std::size_t{13}, std::size_t{100}, std::size_t{333}}) {
+      ManifestReader reader;
+      for (std::size_t n = step; n < text.size() + step; n += step) {
+        const std::size_t intact = reader.manifest().intact_bytes;
+        reader.read(as_bytes(text.substr(intact, std::min(n, text.size()) - intact)));
+      }
+      const Manifest& grown = reader.manifest();
+      const Manifest once = parse(text);
+      ASSERT_EQ(grown.files.size(), once.files.size()) << broken;
+      for (std::size_t i = 0; i < once.files.size(); ++i) {
+        EXPECT_EQ(grown.files[i].name, once.files[i].name);
+        EXPECT_EQ(grown.files[i].bytes(), once.files[i].bytes());
+      }
+      ASSERT_EQ(grown.damage.size(), once.damage.size()) << broken << " in steps of " << step;
+      for (std::size_t i = 0; i < once.damage.size(); ++i) {
+        EXPECT_EQ(grown.damage[i].line, once.damage[i].line);
+        EXPECT_EQ(grown.damage[i].what, once.damage[i].what);
+      }
+      EXPECT_EQ(grown.gaps.size(), once.gaps.size());
+      EXPECT_EQ(grown.notes.size(), once.notes.size());
+      EXPECT_EQ(grown.intact_bytes, once.intact_bytes);
+      EXPECT_EQ(grown.torn_tail, once.torn_tail);
+      EXPECT_EQ(grown.end.has_value(), once.end.has_value());
+      EXPECT_EQ(grown.end ? grown.end->end_offset : 0, once.end ? once.end->end_offset : 0);
+    }
+  }
+}
+
+// What was not committed may be cut off and written anew.
+TEST(Manifest, AnUncommittedTailThatIsReplacedIsNotRemembered) {
+  const std::string head = header_line() + recording_line(kId, {"s", "001", "g"});
+  ManifestReader reader;
+  reader.read(as_bytes(head));
+  const auto chunk = chunk_lines({ChunkNumber{1}, 5, {0, 1}, {1, 1}, 1, 0, InitNumber{1}}, kHash);
+  const std::string description = chunk.substr(0, chunk.find('\n') + 1);
+  reader.read(as_bytes(description + description + "# ga"));
+  EXPECT_EQ(reader.manifest().intact_bytes, head.size());
+  EXPECT_FALSE(reader.manifest().damage.empty());
+  const std::string init = init_lines({InitNumber{1}, 900, {{1, "video", 90000, 3000, "avc1"}}}, kHash);
+  reader.read(as_bytes(init + chunk));
+  EXPECT_TRUE(reader.manifest().damage.empty());
+  EXPECT_EQ(reader.manifest().files.size(), 2U);
+  EXPECT_FALSE(reader.manifest().torn_tail);
+}
+
 // Every prefix is what a crash may leave: never damage, and never more than was committed.
 TEST(Manifest, TornTailIsNoDamageAndCommitsNothing) {
   const std::string text = small_manifest(true);
