@@ -6,17 +6,26 @@ namespace mc::spool {
 namespace {
 
 constexpr int kLevels = 3;
+constexpr int kAnyDepth = 32;  // symbolic links are not followed, but there are other ways to build a circle
 
-Status collect(sys::FileSystem& fs, const std::string& directory, int levels, std::vector<std::string>& found) {
+// Without cannot_read the first directory that cannot be read ends it.
+Status collect(sys::FileSystem& fs, const std::string& directory, int levels, const Search& search,
+               std::vector<std::string>& found) {
+  if (search.enters) search.enters(directory);
   if (fs.info(sys::join_path(directory, wire::kManifestName))) {
     found.push_back(directory);
     return {};
   }
   if (levels == 0) return {};
-  MC_TRY_ASSIGN(const auto entries, fs.list(directory));
-  for (const sys::DirectoryEntry& entry : entries) {
+  const auto entries = fs.list(directory);
+  if (!entries && !search.cannot_read) return fail(entries.error());
+  if (!entries) {
+    search.cannot_read(directory, entries.error());
+    return {};
+  }
+  for (const sys::DirectoryEntry& entry : *entries) {
     if (entry.type != sys::FileType::directory || entry.name.starts_with('.')) continue;
-    MC_TRY(collect(fs, sys::join_path(directory, entry.name), levels - 1, found));
+    MC_TRY(collect(fs, sys::join_path(directory, entry.name), levels - 1, search, found));
   }
   return {};
 }
@@ -25,8 +34,14 @@ Status collect(sys::FileSystem& fs, const std::string& directory, int levels, st
 
 Result<std::vector<std::string>> find_recordings(sys::FileSystem& fs, const std::string& directory) {
   std::vector<std::string> found;
-  MC_TRY(collect(fs, directory, kLevels, found));
+  MC_TRY(collect(fs, directory, kLevels, {}, found));
   if (found.empty()) return fail(ErrorKind::not_found, "no recording in '" + directory + "'");
+  return found;
+}
+
+std::vector<std::string> search_recordings(sys::FileSystem& fs, const std::string& directory, const Search& search) {
+  std::vector<std::string> found;
+  (void)collect(fs, directory, kAnyDepth, search, found);
   return found;
 }
 

@@ -2,8 +2,6 @@
 
 #include <unistd.h>
 
-#include "wire/receipt.hpp"
-
 namespace mc::upload {
 namespace {
 
@@ -12,6 +10,20 @@ tl::unexpected<Error> wrong(const std::string& why) {
 }
 
 }  // namespace
+
+Result<std::optional<wire::Receipt>> find_receipt(sys::FileSystem& fs, const std::string& directory,
+                                                  const spool::LoadedManifest& manifest, const digest::PublicKey& key) {
+  const std::string path = sys::join_path(directory, wire::receipt_name(key.fingerprint()));
+  const auto bytes = sys::read_file(fs, path, wire::kMaxReceiptBytes);
+  if (!bytes && (bytes.error().kind == ErrorKind::not_found || bytes.error().kind == ErrorKind::damaged)) {
+    return std::nullopt;
+  }
+  if (!bytes) return fail(bytes.error());
+  auto receipt = wire::parse_receipt(as_text(*bytes));
+  if (!receipt || !spool::check_receipt(*receipt, manifest, key)) return std::nullopt;
+  MC_TRY(fs.sync_directory(directory));
+  return std::move(*receipt);
+}
 
 Result<std::string> keep_receipt(sys::FileSystem& fs, const std::string& directory, const std::string& text,
                                  const wire::RecordingPath& held_as, const spool::LoadedManifest& manifest,
@@ -25,17 +37,9 @@ Result<std::string> keep_receipt(sys::FileSystem& fs, const std::string& directo
   const std::string path = sys::join_path(directory, name);
   // The process id keeps two uploaders on one recording out of each other's stage.
   const std::string mark = "." + name + "." + std::to_string(::getpid());
-  if (fs.info(path)) {
-    const auto bytes = sys::read_file(fs, path, wire::kMaxReceiptBytes);
-    if (!bytes && bytes.error().kind != ErrorKind::damaged) return fail(bytes.error());
-    const auto before = bytes ? wire::parse_receipt(as_text(*bytes)) : Result<wire::Receipt>(fail(bytes.error()));
-    if (before && spool::check_receipt(*before, manifest, key)) {
-      // It may have been made just before a crash: the name is made durable again before it counts.
-      MC_TRY(fs.sync_directory(directory));
-      return name;
-    }
-    MC_TRY(fs.rename(path, sys::join_path(directory, mark + ".wrong")));
-  }
+  MC_TRY_ASSIGN(const auto before, find_receipt(fs, directory, manifest, key));
+  if (before) return name;
+  if (fs.info(path)) MC_TRY(fs.rename(path, sys::join_path(directory, mark + ".wrong")));
   const std::string staged = sys::join_path(directory, mark + ".stage");
   MC_TRY(sys::stage_file(fs, staged, as_bytes(text)));
   MC_TRY(sys::publish_file(fs, staged, path));

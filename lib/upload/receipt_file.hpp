@@ -1,14 +1,22 @@
 // The receipt on the guest's own disk: the only thing that makes a recording Synced.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "base/error.hpp"
 #include "digest/ed25519.hpp"
 #include "spool/recording.hpp"
 #include "sys/file_system.hpp"
+#include "wire/receipt.hpp"
 
 namespace mc::upload {
+
+// The receipt of `key` that lies in `directory`, when it is true of this manifest; made durable again, for it may have
+// been put there just before a crash. Nothing: there is none, or it proves nothing.
+// Kinds: those of the file system.
+Result<std::optional<wire::Receipt>> find_receipt(sys::FileSystem& fs, const std::string& directory,
+                                                  const spool::LoadedManifest& manifest, const digest::PublicKey& key);
 
 // Checks what the server sent (text of a receipt for these manifest bytes, at this path, signed by `key`) and makes it
 // durable as receipt-<fingerprint> in `directory`. Returns that name. Only after success may anybody say Synced.

@@ -96,18 +96,25 @@ Reply SenderPool::run(http::Client& client, const Job& job) {
     case Task::file: return send_file(client, job);
     case Task::manifest: return put_manifest(client, job.remote, *job.manifest, job.resume);
     case Task::key: return get_key(client, job.remote.base_url);
+    case Task::read: return read_file(job);
   }
   return {};
 }
 
 // The manifest is believed, the disk is not: what is not (any longer) what was recorded must not reach the server under
 // the recording's name.
-Reply SenderPool::send_file(http::Client& client, const Job& job) {
+Reply SenderPool::read_file(const Job& job) {
   const auto hash = spool::hash_file(fs_, job.path);
   if (!hash) return unusable(hash.error());
   if (hash->bytes != job.bytes || hash->sha256 != job.sha256) {
     return unusable({ErrorKind::damaged, "'" + job.path + "' is not what the manifest lists", 0, {}});
   }
+  return {};
+}
+
+Reply SenderPool::send_file(http::Client& client, const Job& job) {
+  Reply read = read_file(job);
+  if (read.verdict != Verdict::accepted) return read;
   const auto file = fs_.open_read(job.path);
   if (!file) return unusable(file.error());
   return put_file(client, job.remote, job.name, job.sha256, **file, job.bytes, job.resume);

@@ -1,5 +1,5 @@
 // The threads that talk to the server: each has a connection of its own, kept alive, takes one job after the other and
-// reports what came of it. They decide nothing and keep nothing; Uploader does both.
+// reports what came of it. They decide nothing and keep nothing; RecordingUpload does both.
 //
 //   SenderPool pool(fs, client_options, 4);
 //   MC_TRY(pool.start());
@@ -27,15 +27,22 @@
 
 namespace mc::upload {
 
-enum class Task : std::uint8_t { list, file, manifest, key };
+enum class Task : std::uint8_t {
+  list,
+  file,
+  manifest,
+  key,
+  read,  // a file again, to see whether it is what the manifest lists; no request
+};
 
 struct Job {
   Task task = Task::file;
   Remote remote;
   Resume resume = Resume::no;  // of a file, the manifest
-  std::uint32_t epoch = 0;     // the caller's; comes back in Done
-  // Task::file: read from `path`, hashed again before it is sent.
-  std::size_t index = 0;  // the caller's; comes back in Done
+  std::uint64_t owner = 0;     // the caller's; comes back in Done, as do the next two
+  std::uint32_t epoch = 0;
+  // Task::file, Task::read: read from `path`, hashed again before it is sent.
+  std::size_t index = 0;
   std::string name;
   std::string path;
   std::string sha256;
@@ -64,6 +71,7 @@ class SenderPool {
  private:
   void work();
   Reply run(http::Client& client, const Job& job);
+  Reply read_file(const Job& job);
   Reply send_file(http::Client& client, const Job& job);
 
   sys::FileSystem& fs_;

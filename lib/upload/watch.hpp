@@ -1,8 +1,10 @@
-// Tells when something in a directory may have changed. A hint and no more: events can be lost (network file systems,
-// the kernel's limits), so whoever waits on it also looks by itself from time to time.
+// Tells where in a spool something may have changed. A hint and no more: events can be lost (network file systems, the
+// kernel's limits), so whoever waits on it also looks by himself from time to time.
 #pragma once
 
+#include <set>
 #include <string>
+#include <unordered_map>
 
 #include "sys/fd.hpp"
 
@@ -10,16 +12,27 @@ namespace mc::upload {
 
 class Watch {
  public:
-  // Of what is created, renamed into or written in `directory`. When the kernel has none to give, fd() is -1 and only
-  // the looking from time to time is left.
-  static Watch of(const std::string& directory);
+  Watch();  // when the kernel has none to give, fd() is -1 and only the looking from time to time is left
+
+  // Of directories and manifests that appear in `directory`. Again and again: no harm. Of a directory that is not
+  // there: nothing.
+  void add(const std::string& directory);
+  // Of the manifest in it that grows. Not of the directory as a whole, for the writer of a recording touches other
+  // files in it many times a second.
+  void add_manifest(const std::string& directory);
+  void drop_manifest(const std::string& directory);
 
   int fd() const { return fd_.get(); }  // readable when something happened
-  void drain();                         // so that it can become readable again
+  struct Changes {
+    bool new_directories = false;     // somewhere; also when the kernel lost count
+    std::set<std::string> manifests;  // in these directories, as they were given
+  };
+  Changes take();  // what happened since the last call
 
  private:
-  explicit Watch(sys::Fd fd) : fd_(std::move(fd)) {}
   sys::Fd fd_;
+  std::unordered_map<int, std::string> directories_;
+  std::unordered_map<int, std::string> manifests_;
 };
 
 }  // namespace mc::upload

@@ -2,6 +2,7 @@
 # mc-push: exit 0 only with the receipt on disk, whatever happens to the server, the network or the files.
 
 load ../helpers/common
+load ../helpers/push
 
 setup_file() {
   cd "$BATS_FILE_TMPDIR" || return 1
@@ -33,25 +34,6 @@ open_after() {
 expect_synced() {
   ls "$RECORDING"/receipt-* >/dev/null
   diff -r -x '.*' "$RECORDING" "store/${1:-studio-a/001/alice}"
-}
-
-# start_push ARGUMENTS...: in the background, events in the descriptor EVENTS; PUSH_PID.
-start_push() {
-  mkfifo events
-  mc-push --json "$@" >events 2>push.log 3>&- &
-  PUSH_PID=$!
-  own_child "$PUSH_PID"
-  exec {EVENTS}<events
-}
-
-# await_event NAME: reads events until one of that name, which is then in EVENT.
-await_event() {
-  while read -r EVENT <&"$EVENTS"; do
-    case $EVENT in *"\"event\":\"$1\""*) return 0 ;; esac
-  done
-  echo "no event $1"
-  cat push.log
-  return 1
 }
 
 @test "a closed recording is Synced: receipt on disk, store equal to the spool" {
@@ -245,6 +227,18 @@ await_event() {
   run -65 mc-push junk "$SERVER_URL"
   : >junk/manifest
   run -65 mc-push junk "$SERVER_URL"
+}
+
+@test "a file here that is damaged under a receipt is warned of and told; the server has it, so that is all" {
+  spool
+  start_server store
+  mc-push "$RECORDING" "$SERVER_URL"
+  printf 'X' | dd of="$RECORDING/chunk_000002.m4s" bs=1 seek=900 conv=notrunc status=none
+  run --separate-stderr mc-push --json "$RECORDING" "$SERVER_URL"
+  assert_success
+  [[ $(jq -r 'select(.event == "damaged") | .name' <<<"$output") == chunk_000002.m4s ]]
+  [ "$(grep -c chunk_000002.m4s <<<"$stderr")" -eq 1 ]
+  (cd store/studio-a/001/alice && sha256sum -c --strict --quiet manifest)
 }
 
 @test "a full stdout does not stop the upload, and is reported" {

@@ -32,11 +32,12 @@ inline std::string read_text(const std::string& path) {
 
 class SmallRecording {
  public:
-  explicit SmallRecording(std::string directory, std::string id = kRecordingId)
+  explicit SmallRecording(std::string directory, std::string id = kRecordingId,
+                          const wire::RecordingPath& path = {"studio-a", "001", "alice"})
       : directory_(std::move(directory)), id_(std::move(id)) {
     std::filesystem::remove_all(directory_);
     std::filesystem::create_directories(directory_);
-    manifest_ = wire::header_line() + wire::recording_line(id_, {"studio-a", "001", "alice"});
+    manifest_ = wire::header_line() + wire::recording_line(id_, path);
     const std::string init = "init bytes of " + id_;
     write_text(directory_ + "/init_001.mp4", init);
     manifest_ += wire::init_lines({{1}, init.size(), {{1, "audio", 48000, 1024, "mp4a.40.2"}}},
@@ -231,9 +232,12 @@ class MemoryServer {
 // Writes down what it is told, and calls a hook.
 class Witness final : public upload::Observer {
  public:
-  void ready() override { ++readies; }
-  void started(const std::string&, const wire::RecordingPath&) override {}
-  void uploaded(const std::string& name, std::uint64_t, const std::string&) override {
+  void ready() override {
+    ++readies;
+    if (on_ready) on_ready();
+  }
+  void started(const upload::Which& which) override { started_ones.push_back(which.directory); }
+  void uploaded(const upload::Which&, const std::string& name, std::uint64_t, const std::string&) override {
     uploads.push_back(name);
     if (on_uploaded) on_uploaded(name);
   }
@@ -245,23 +249,37 @@ class Witness final : public upload::Observer {
     alarms.push_back(reason);
     if (on_alarm) on_alarm();
   }
-  void refused_by_audit(const std::vector<wire::AuditFault>& faults) override { nacks.push_back(faults); }
-  void synced(const std::string& name, const upload::UploadProgress& progress) override {
+  void refused_by_audit(const upload::Which&, const std::vector<wire::AuditFault>& faults) override {
+    nacks.push_back(faults);
+  }
+  void damaged(const upload::Which&, const std::string& name, const std::string&) override {
+    damaged_files.push_back(name);
+  }
+  void failed(const std::string& directory, const Error&) override {
+    failures.push_back(directory);
+    if (on_failed) on_failed(directory);
+  }
+  void synced(const upload::Which& which, const std::string& name, const upload::UploadProgress& progress) override {
     receipt = name;
     at_end = progress;
+    synced_ones.push_back(which.directory);
+    if (on_synced) on_synced(which.directory);
   }
-  void progress(const upload::UploadProgress&) override {}
+  void progress(const upload::UploadProgress& all) override {
+    most_recordings = std::max(most_recordings, all.recordings);
+  }
 
   int readies = 0;
-  std::vector<std::string> uploads;
+  std::vector<std::string> started_ones, synced_ones, failures;  // directories
+  std::vector<std::string> uploads, damaged_files;               // names
   std::vector<std::string> waits;
   std::vector<std::string> alarms;
   std::vector<std::vector<wire::AuditFault>> nacks;
   std::string receipt;
   upload::UploadProgress at_end;
-  std::function<void(const std::string&)> on_uploaded;
-  std::function<void()> on_waiting;
-  std::function<void()> on_alarm;
+  std::uint64_t most_recordings = 0;
+  std::function<void()> on_ready, on_waiting, on_alarm;
+  std::function<void(const std::string&)> on_uploaded, on_synced, on_failed;
 };
 
 }  // namespace mc::test

@@ -7,7 +7,6 @@
 #include "base/clock.hpp"
 #include "cli/app.hpp"
 #include "mc-push/report.hpp"
-#include "spool/find_recordings.hpp"
 #include "spool/key_files.hpp"
 #include "upload/uploader.hpp"
 
@@ -42,25 +41,14 @@ Result<upload::UploadOptions> make_options(const cli::Invocation& in, const Argu
   return options;
 }
 
-// The recordings in DIR; with --follow a DIR that is not there yet, or has nothing in it, is taken for a recording that
-// is about to begin.
-Result<std::vector<std::string>> recordings_of(const Arguments& arguments) {
-  auto found = spool::find_recordings(sys::real_file_system(), arguments.directory);
-  if (!found && found.error().kind == ErrorKind::not_found && arguments.follow) return std::vector{arguments.directory};
-  return found;
-}
-
-bool ends_the_run(const Error& error) {
-  return error.kind == ErrorKind::unavailable || error.kind == ErrorKind::permission;
-}
-
 }  // namespace
 
 Result<int> run(cli::Invocation& in) {
   Arguments arguments;
   in.app.add_option("DIR", arguments.directory, "a recording, or a spool with recordings in it")->required();
   in.app.add_option("URL", arguments.url, "the server: http://host:port or https://host")->required();
-  in.app.add_flag("-f,--follow", arguments.follow, "wait for more until the recording is closed, and for DIR itself");
+  in.app.add_flag("-f,--follow", arguments.follow,
+                  "wait for more: lines, recordings, DIR itself; a spool is followed until a signal");
   in.app.add_option("--parallel", arguments.parallel, "files on their way at the same time")->check(CLI::Range(1, 64));
   in.app.add_option("--deadline", arguments.deadline_s, "give up with exit 75 after this many seconds")
       ->check(CLI::PositiveNumber);
@@ -75,34 +63,20 @@ Result<int> run(cli::Invocation& in) {
   in.parse();
 
   MC_TRY_ASSIGN(const upload::UploadOptions options, make_options(in, arguments));
-  MC_TRY_ASSIGN(const auto recordings, recordings_of(arguments));
-  const Log log = in.log();
-  Report report(in);
-  std::optional<Error> first_error;
-  std::size_t failed = 0;
-  int code = cli::kDone;
-  for (const std::string& directory : recordings) {
-    report.set_recording(directory);
-    const auto end = upload::upload_recording(sys::real_file_system(), directory, options, report, log);
-    report.clear();
-    if (!end && end.error().sys_errno == EINTR && in.stop.signal_number() != 0)
-      sys::die_by_signal(in.stop.signal_number());
-    if (!end) {
-      ++failed;
-      if (recordings.size() > 1) log(LogLevel::error, fmt::format("'{}': {}", directory, end.error().message));
-      if (!first_error) first_error = end.error();
-      if (ends_the_run(end.error())) break;
-    } else if (*end == upload::UploadEnd::still_open) {
-      log(LogLevel::warning, fmt::format("'{}' is still open: not synced; --follow waits for its end", directory));
-      code = cli::kNegative;
-    }
+  Report report(in, arguments.directory);
+  auto all = upload::upload(sys::real_file_system(), arguments.directory, options, report, in.log());
+  report.clear();
+  if (!all && all.error().sys_errno == EINTR && in.stop.signal_number() != 0) {
+    sys::die_by_signal(in.stop.signal_number());
   }
-  if (first_error && recordings.size() > 1) {
-    return fail(Error{first_error->kind, fmt::format("{} of {} recordings failed", failed, recordings.size()), 0, {}});
+  if (!all) return fail(std::move(all).error());
+  if (all->first_error && all->recordings > 1) {
+    return fail(
+        Error{all->first_error->kind, fmt::format("{} of {} recordings failed", all->failed, all->recordings), 0, {}});
   }
-  if (first_error) return fail(std::move(*first_error));
+  if (all->first_error) return fail(std::move(*all->first_error));
   MC_TRY(report.status());
-  return code;
+  return all->still_open > 0 ? cli::kNegative : cli::kDone;
 }
 
 }  // namespace mc::tool_push
