@@ -50,7 +50,8 @@ class Window {
 
 class Planner {
  public:
-  Planner(const Reader& read, mp4::Movie movie) : read_(read), movie_(std::move(movie)), writer_(movie_) {}
+  Planner(const Reader& read, mp4::Movie movie, Tracks tracks)
+      : read_(read), movie_(std::move(movie)), tracks_(tracks), writer_(movie_) {}
 
   Status add_chunk(const wire::ManifestFile& file) {
     const auto index = static_cast<std::uint32_t>(plan_.files.size());
@@ -102,6 +103,7 @@ class Planner {
     MC_TRY_ASSIGN(const std::vector<mp4::LocatedSample> samples, mp4::parse_moof(moof, at, movie_));
     const std::uint64_t file_bytes = plan_.files[index].bytes;
     for (const mp4::LocatedSample& located : samples) {
+      if (!is_wanted(located.sample)) continue;
       const std::uint64_t length = located.sample.size_bytes;
       if (located.offset > file_bytes || length > file_bytes - located.offset || length > file_bytes - used) {
         return fail(ErrorKind::damaged, "has frames outside of its own bytes");
@@ -111,6 +113,13 @@ class Planner {
       used += length;
     }
     return {};
+  }
+
+  // A track that the init has not is wanted: the writer says what is wrong with it.
+  bool is_wanted(const mp4::Sample& sample) const {
+    if (tracks_ == Tracks::all) return true;
+    const mp4::Track* track = movie_.find(sample.track_id);
+    return track == nullptr || track->kind == mp4::TrackKind::audio;
   }
 
   void append_range(std::uint32_t index, std::uint64_t offset, std::uint64_t length) {
@@ -125,7 +134,8 @@ class Planner {
   }
 
   const Reader& read_;
-  mp4::Movie movie_;
+  const mp4::Movie movie_;
+  const Tracks tracks_;
   mp4::ProgressiveWriter writer_;
   Plan plan_;
   std::uint64_t payload_ = 0;
@@ -190,14 +200,14 @@ Reader directory_reader(sys::FileSystem& fs, std::string directory) {
   };
 }
 
-Result<Plan> make_plan(const spool::LoadedManifest& loaded, const Reader& read) {
+Result<Plan> make_plan(const spool::LoadedManifest& loaded, const Reader& read, Tracks tracks) {
   MC_TRY(check_manifest(loaded));
   if (loaded.manifest.chunk_count() == 0) {
     return fail(Error{ErrorKind::damaged, "the recording is empty: its manifest lists no chunk", 0,
                       "nothing was recorded, or nothing of it became durable"});
   }
   MC_TRY_ASSIGN(mp4::Movie movie, load_movie(loaded.manifest, read));
-  Planner planner(read, std::move(movie));
+  Planner planner(read, std::move(movie), tracks);
   for (const wire::ManifestFile& file : loaded.manifest.files) {
     if (!file.chunk) continue;
     if (auto added = planner.add_chunk(file); !added) return fail(in_file(file.name, std::move(added).error()));
@@ -205,6 +215,7 @@ Result<Plan> make_plan(const spool::LoadedManifest& loaded, const Reader& read) 
   for (const wire::NoteLine& note : loaded.manifest.notes) {
     if (note.keyword == "mark") planner.add_mark(note);
   }
+  if (planner.empty() && tracks == Tracks::sound) return fail(ErrorKind::not_found, "the recording has no sound");
   if (planner.empty()) return fail(ErrorKind::damaged, "the recording is empty: there is no frame in its chunks");
   Plan plan = planner.finish();
   plan.closed = loaded.manifest.end.has_value();

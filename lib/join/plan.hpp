@@ -26,7 +26,7 @@
 namespace mc::join {
 
 // Up to into.size() bytes of the recording's file `name` at `offset`; fewer only at its end. Kind not_found: no such
-// file. Called by one thread at a time, each file's reads in a row and by rising offset.
+// file. Called by one thread at a time, each file's reads in a row.
 using Reader =
     std::function<Result<std::size_t>(const std::string& name, std::uint64_t offset, std::span<std::uint8_t> into)>;
 Reader directory_reader(sys::FileSystem& fs, std::string directory);  // keeps the last file open
@@ -58,9 +58,11 @@ struct Plan {
   std::uint32_t chapters_left = 0;  // marks for which there was no room
 };
 
-// Kind damaged, naming the file: a manifest with damaged lines or a wrong root, no chunks at all, a missing file, one
-// of the wrong length, the init with a wrong hash, a chunk whose boxes do not fit its init or run back in time.
-// An open recording gives what it has committed so far.
-Result<Plan> make_plan(const spool::LoadedManifest& loaded, const Reader& read);
+enum class Tracks : std::uint8_t { all, sound };  // what of the recording the joined file has
+
+// Kind not_found: no sound in it, when that is what is wanted. Kind damaged, naming the file: a manifest with damaged
+// lines or a wrong root, no chunks at all, a missing file, one of the wrong length, the init with a wrong hash, a chunk
+// whose boxes do not fit its init or run back in time. An open recording gives what it has committed so far.
+Result<Plan> make_plan(const spool::LoadedManifest& loaded, const Reader& read, Tracks tracks = Tracks::all);
 
 }  // namespace mc::join

@@ -33,11 +33,12 @@ ManifestObjection check_manifest(ByteView bytes, const wire::Manifest& manifest,
 }
 
 Result<wire::AuditAnswer> Auditor::audit(const wire::RecordingPath& path, ByteView bytes,
-                                         const wire::Manifest& manifest) {
+                                         const wire::Manifest& manifest, AuditDepth depth) {
   ++metrics_.audits;
   wire::AuditAnswer answer;
   answer.closed = manifest.end.has_value();
-  MC_TRY_ASSIGN(answer.faults, find_faults(path, manifest));
+  MC_TRY_ASSIGN(const auto held, store_.list(path));
+  MC_TRY_ASSIGN(answer.faults, find_faults(path, manifest, held, depth));
   if (answer.closed && answer.faults.empty() && manifest.chunk_count() > 0) {
     MC_TRY_ASSIGN(answer.receipt, receipt(path, bytes, manifest));
     answer.synced = true;
@@ -46,8 +47,9 @@ Result<wire::AuditAnswer> Auditor::audit(const wire::RecordingPath& path, ByteVi
 }
 
 Result<std::vector<wire::AuditFault>> Auditor::find_faults(const wire::RecordingPath& path,
-                                                           const wire::Manifest& manifest) {
-  MC_TRY_ASSIGN(const auto held, store_.list(path));
+                                                           const wire::Manifest& manifest,
+                                                           const std::vector<store::ObjectInfo>& held,
+                                                           AuditDepth depth) {
   std::unordered_map<std::string_view, const store::ObjectInfo*> by_name;
   for (const store::ObjectInfo& info : held) by_name.emplace(info.name, &info);
 
@@ -62,7 +64,8 @@ Result<std::vector<wire::AuditFault>> Auditor::find_faults(const wire::Recording
       faults.push_back({file.name, "damaged"});
       continue;
     }
-    const auto sha256 = index_.sha256_of(path, *found->second);
+    const auto sha256 =
+        depth == AuditDepth::everything ? index_.read_again(path, file.name) : index_.sha256_of(path, *found->second);
     if (!sha256 && sha256.error().kind == ErrorKind::not_found) {
       faults.push_back({file.name, "missing"});
     } else if (!sha256 && sha256.error().kind == ErrorKind::unavailable) {
@@ -93,7 +96,8 @@ bool Auditor::is_ours(const std::string& text, const wire::Receipt& wanted) cons
 // Staging makes the directory anew if somebody took the recording away since its files were looked at: a receipt must
 // not come to lie there alone.
 Status Auditor::still_there(const wire::RecordingPath& path, const wire::Manifest& manifest) {
-  MC_TRY_ASSIGN(const auto faults, find_faults(path, manifest));
+  MC_TRY_ASSIGN(const auto held, store_.list(path));
+  MC_TRY_ASSIGN(const auto faults, find_faults(path, manifest, held));
   if (faults.empty()) return {};
   return fail(ErrorKind::unavailable, "'" + path.text() + "' changed while it was audited");
 }

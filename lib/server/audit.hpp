@@ -7,6 +7,7 @@
 #include "digest/ed25519.hpp"
 #include "server/control_log.hpp"
 #include "server/metrics.hpp"
+#include "server/route.hpp"
 #include "store/held_index.hpp"
 #include "store/store.hpp"
 #include "wire/manifest.hpp"
@@ -40,10 +41,15 @@ class Auditor {
   // it lists: there, the right size, the right hash. A closed manifest with at least one chunk and no fault gets the
   // receipt: made once, and the same text ever after. One without chunks is never synced (never-lose F4).
   // An error only when the store cannot answer at all; a file that cannot be read is a fault ("damaged").
-  Result<wire::AuditAnswer> audit(const wire::RecordingPath& path, ByteView bytes, const wire::Manifest& manifest);
+  Result<wire::AuditAnswer> audit(const wire::RecordingPath& path, ByteView bytes, const wire::Manifest& manifest,
+                                  AuditDepth depth = AuditDepth::what_changed);
+
+  // Everything that the manifest lists and that is not held as it lists it. `held` is what Store::list says.
+  Result<std::vector<wire::AuditFault>> find_faults(const wire::RecordingPath& path, const wire::Manifest& manifest,
+                                                    const std::vector<store::ObjectInfo>& held,
+                                                    AuditDepth depth = AuditDepth::what_changed);
 
  private:
-  Result<std::vector<wire::AuditFault>> find_faults(const wire::RecordingPath& path, const wire::Manifest& manifest);
   Result<std::string> receipt(const wire::RecordingPath& path, ByteView bytes, const wire::Manifest& manifest);
   // Between staging a receipt and publishing it: is everything that was audited still under these names?
   Status still_there(const wire::RecordingPath& path, const wire::Manifest& manifest);

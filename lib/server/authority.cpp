@@ -17,6 +17,7 @@ bool is_open(const Route& route) {
 const wire::RecordingPath* recording_of(const Route& route) {
   if (const auto* file = std::get_if<FileRoute>(&route)) return &file->path;
   if (const auto* listing = std::get_if<ListingRoute>(&route)) return &listing->path;
+  if (const auto* joined = std::get_if<JoinedRoute>(&route)) return &joined->path;
   return nullptr;
 }
 

@@ -69,4 +69,24 @@ Selection select(const RequestHeaders& headers, const std::string& etag, std::ui
   return select_range(trimmed(*headers.range), size_bytes).value_or(whole);
 }
 
+Response selected_response(const Selection& selection, const std::string& etag, std::uint64_t size_bytes,
+                           const std::string& content_type) {
+  if (selection.status == 416) {
+    Response response = problem(416, "range", "the range lies behind the end");
+    response.headers.emplace_back("Content-Range", "bytes */" + std::to_string(size_bytes));
+    return response;
+  }
+  Response response;
+  response.status = selection.status;
+  response.headers = {{"ETag", etag}, {"Accept-Ranges", "bytes"}};
+  if (selection.status == 304) return response;
+  response.headers.emplace_back("Content-Type", content_type);
+  if (selection.status == 206) {
+    response.headers.emplace_back("Content-Range", "bytes " + std::to_string(selection.first) + "-" +
+                                                       std::to_string(selection.first + selection.length - 1) + "/" +
+                                                       std::to_string(size_bytes));
+  }
+  return response;
+}
+
 }  // namespace mc::server

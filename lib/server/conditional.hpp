@@ -22,4 +22,8 @@ struct Selection {
 // whole, as a server may; a Range that is not understood is ignored.
 Selection select(const RequestHeaders& headers, const std::string& etag, std::uint64_t size_bytes);
 
+// The answer with that selection; of 200 and 206 the body is still to be given.
+Response selected_response(const Selection& selection, const std::string& etag, std::uint64_t size_bytes,
+                           const std::string& content_type);
+
 }  // namespace mc::server

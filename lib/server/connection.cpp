@@ -246,7 +246,9 @@ bool Connection::expects_continue() const {
 
 void Connection::dispatch() {
   if (request_.method == "PUT" || request_.method == "PATCH") return begin_upload();
-  auto& pool = is_long_job(request_)        ? shared_.auditors
+  const bool is_joined = std::holds_alternative<JoinedRoute>(parse_route(request_.target));
+  auto& pool = is_joined                    ? shared_.joiners
+               : is_long_job(request_)      ? shared_.auditors
                : waits_for_upload(request_) ? shared_.resumers
                                             : shared_.workers;
   stream_.expires_never();

@@ -41,6 +41,7 @@ struct Shared {
   std::unique_ptr<Tls> tls;  // null: without
   net::thread_pool workers;
   net::thread_pool auditors;
+  net::thread_pool joiners;   // for joined files, which may need a whole recording read: no audit waits for them
   net::thread_pool resumers;  // for requests that wait until an upload is parked, which workers do
 
   Shared(Service& the_service, Metrics& the_metrics, const Options& options, AccessLog* log)
@@ -50,6 +51,7 @@ struct Shared {
         access_log(log),
         workers(options.workers),
         auditors(options.auditors),
+        joiners(options.auditors),
         resumers(2) {}
 
   std::mutex mutex;

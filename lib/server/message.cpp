@@ -15,8 +15,14 @@ Response problem(int status, std::string type, std::string title, std::string de
   return response;
 }
 
+Response not_found(std::string detail) {
+  return problem(404, "not-found", "there is no such thing", std::move(detail));
+}
+
+bool is_full(const Error& error) { return error.sys_errno == ENOSPC || error.sys_errno == EDQUOT; }
+
 Response store_problem(const Error& error) {
-  if (error.sys_errno == ENOSPC || error.sys_errno == EDQUOT) {
+  if (is_full(error)) {
     return problem(507, "no-space", "the store is full", "nothing was stored; what is held is untouched");
   }
   if (error.kind == ErrorKind::unavailable) return problem(503, "unavailable", "the store is busy");

@@ -48,6 +48,8 @@ struct Response {
 Response text_response(int status, std::string content_type, std::string body);
 // RFC 9457. `type` is one of the words of mc-protocol(7).
 Response problem(int status, std::string type, std::string title, std::string detail = {});
+Response not_found(std::string detail);
+bool is_full(const Error& error);  // the store is, or a quota
 // An error of the store or of ourselves: 507 when the store is full, 503 when trying again may help, else 500. Never
 // tells a path of this machine: the details are for the log.
 Response store_problem(const Error& error);

@@ -66,6 +66,12 @@ std::string Metrics::text(const Now& now) const {
          now.read_backs_waiting);
   single(out, "maycast_uploads_parked_total", "counter", "uploads kept to go on after their connection broke",
          uploads_parked.load());
+  single(out, "maycast_parked_uploads", "gauge", "uploads kept now to go on after their connection broke",
+         now.parked_uploads);
+  single(out, "maycast_parked_bytes", "gauge", "bytes of them in the store", now.parked_bytes);
+  if (now.store_free_bytes) {
+    single(out, "maycast_store_free_bytes", "gauge", "room that is left in the store", *now.store_free_bytes);
+  }
   single(out, "maycast_audits_total", "counter", "manifests audited", audits.load());
   single(out, "maycast_recordings_synced_total", "counter", "receipts made", recordings_synced.load());
   return out;

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace mc::server {
@@ -35,6 +36,8 @@ struct Metrics {
   struct Now {
     std::uint64_t files_read_back = 0;
     std::uint64_t read_backs_waiting = 0;
+    std::uint64_t parked_uploads = 0, parked_bytes = 0;
+    std::optional<std::uint64_t> store_free_bytes;  // nothing: the store does not say
   };
   std::string text(const Now& now) const;
 };

@@ -1,8 +1,20 @@
 #include "server/partial_uploads.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace mc::server {
+
+PartialUploads::PartialUploads(Limits limits) : limits_(limits), worker_([this] { work(); }) {}
+
+PartialUploads::~PartialUploads() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  parked_.notify_all();
+  worker_.join();
+}
 
 void PartialUploads::begin(const Key& key, const void* owner, Interrupt interrupt) {
   Dropped dropped;
@@ -30,6 +42,7 @@ void PartialUploads::park(const Key& key, const void* owner, std::unique_ptr<sto
     }
   }
   changed_.notify_all();
+  parked_.notify_all();
 }
 
 void PartialUploads::end(const Key& key, const void* owner) {
@@ -75,6 +88,47 @@ std::unique_ptr<store::Staged> PartialUploads::take(const Key& key, std::uint64_
   auto staged = std::move(found->second.staged);
   entries_.erase(found);
   return staged;
+}
+
+void PartialUploads::drop_parked() {
+  Dropped dropped;
+  const std::lock_guard lock(mutex_);
+  for (auto at = entries_.begin(); at != entries_.end();) {
+    if (at->second.staged) dropped.push_back(std::move(at->second.staged));
+    at = at->second.owner == nullptr ? entries_.erase(at) : std::next(at);
+  }
+}
+
+PartialUploads::Parked PartialUploads::parked() const {
+  Parked parked;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [key, entry] : entries_) {
+    if (!entry.staged) continue;
+    ++parked.uploads;
+    parked.bytes += entry.staged->size_bytes();
+  }
+  return parked;
+}
+
+void PartialUploads::work() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    auto oldest = std::chrono::steady_clock::time_point::max();
+    for (const auto& [key, entry] : entries_) {
+      if (entry.staged) oldest = std::min(oldest, entry.parked_at);
+    }
+    if (oldest == std::chrono::steady_clock::time_point::max()) {
+      parked_.wait(lock);
+    } else if (oldest + limits_.keep >= std::chrono::steady_clock::now()) {
+      parked_.wait_until(lock, oldest + limits_.keep + std::chrono::milliseconds(1));
+    } else {
+      Dropped dropped;
+      enforce_limits(dropped);
+      lock.unlock();
+      dropped.clear();
+      lock.lock();
+    }
+  }
 }
 
 void PartialUploads::enforce_limits(Dropped& dropped) {

@@ -13,7 +13,8 @@
 //
 // Nothing here outlives the process: stages that a server finds at its start are discarded. What is parked holds an
 // open file and room in the store each, so there are limits to how many, how much and how long; the oldest goes first,
-// and its client sends the file from the beginning.
+// and its client sends the file from the beginning. A thread of its own lets go of what is too old, so that an idle
+// server keeps nothing; when the store is full, everything goes.
 //
 // Destroyed before the store, whose stages it holds. All functions may be called from any thread; offset() may wait
 // for another connection to park, so never call it where parking is done.
@@ -28,6 +29,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <tuple>
 #include <vector>
 
@@ -46,8 +48,11 @@ class PartialUploads {
   using Key = std::tuple<std::string, std::string, std::string, std::string>;  // path, name, recording id, SHA-256
   using Interrupt = std::function<void()>;
 
-  PartialUploads() = default;
-  explicit PartialUploads(Limits limits) : limits_(limits) {}
+  PartialUploads() : PartialUploads(Limits{}) {}
+  explicit PartialUploads(Limits limits);
+  PartialUploads(const PartialUploads&) = delete;
+  PartialUploads& operator=(const PartialUploads&) = delete;
+  ~PartialUploads();
 
   // `owner` feeds it from here on; what was parked under the key, and whoever else feeds it, is given up. `interrupt`
   // breaks the owner's connection, so that it parks; it may be called from any thread, also late, and must not call
@@ -65,6 +70,13 @@ class PartialUploads {
   std::optional<std::uint64_t> parked_bytes(const Key& key) const;
   // Takes it out if it is parked and has exactly `offset` bytes; else null, and nothing has changed.
   std::unique_ptr<store::Staged> take(const Key& key, std::uint64_t offset);
+  // Lets go of all that are parked; those that are active go on.
+  void drop_parked();
+  struct Parked {
+    std::size_t uploads = 0;
+    std::uint64_t bytes = 0;
+  };
+  Parked parked() const;
 
  private:
   struct Entry {
@@ -77,11 +89,15 @@ class PartialUploads {
   // What is too old or too much goes into `dropped`, whose owner lets go of it without the lock: removing a stage is
   // work.
   void enforce_limits(Dropped& dropped);
+  void work();
 
   Limits limits_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::map<Key, Entry> entries_;
+  std::condition_variable parked_;  // for the thread: one more is
+  bool stopping_ = false;
+  std::thread worker_;
 };
 
 }  // namespace mc::server

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/clock.hpp"
+#include "server/message.hpp"
 #include "spool/recording.hpp"
 #include "store/binding.hpp"
 
@@ -14,6 +15,7 @@ namespace {
 
 constexpr char kPruningPrefix[] = ".pruning-";
 constexpr char kPrunedPrefix[] = ".pruned-";
+constexpr char kUnloggedPrefix[] = ".unlogged-";
 
 // A file as it is seen from outside; the same again means that nobody touched it.
 struct Seen {
@@ -188,7 +190,10 @@ class Pruner {
     for (const sys::DirectoryEntry& entry : entries) {
       const std::string path = sys::join_path(take, entry.name);
       if (entry.type != sys::FileType::directory) continue;
-      if (entry.name.starts_with(kPrunedPrefix)) {
+      if (entry.name.starts_with(kUnloggedPrefix)) {
+        MC_TRY(finish_unlogged(take, path));
+        log_(LogLevel::info, "'" + path + "' of an earlier run removed");
+      } else if (entry.name.starts_with(kPrunedPrefix)) {
         MC_TRY(remove_directory_with_files(fs_, path));
         log_(LogLevel::info, "'" + path + "' of an earlier run removed");
       } else if (entry.name.starts_with(kPruningPrefix)) {
@@ -229,11 +234,58 @@ class Pruner {
       return {};
     }
     Status decided = options_.control_log->add_durably("pruned", facts(outcome));
+    if (!decided && is_full(decided.error())) return prune_on_a_full_store(take, hidden, outcome);
     if (decided) decided = fs_.rename_new(hidden, doomed);
     if (!decided) {
       MC_TRY(put_back(hidden, directory));
       return decided;
     }
+    MC_TRY(fs_.sync_directory(take));
+    MC_TRY(remove_directory_with_files(fs_, doomed));
+    return fs_.sync_directory(take);
+  }
+
+  // There is no room for the line: the media goes first. What the line says stays until it is written.
+  Status prune_on_a_full_store(const std::string& take, const std::string& hidden, const PruneOutcome& outcome) {
+    const std::string unlogged = sys::join_path(take, kUnloggedPrefix + outcome.receipt.recording_id);
+    if (Status renamed = fs_.rename_new(hidden, unlogged); !renamed) {
+      MC_TRY(put_back(hidden, sys::join_path(take, outcome.path.guest)));
+      return renamed;
+    }
+    MC_TRY(fs_.sync_directory(take));
+    return log_and_remove(take, unlogged, outcome);
+  }
+
+  Status finish_unlogged(const std::string& take, const std::string& unlogged) {
+    PruneOutcome outcome;
+    MC_TRY_ASSIGN(const auto entries, fs_.list(unlogged));
+    for (const sys::DirectoryEntry& entry : entries) {
+      const auto parsed = wire::parse_file_name(entry.name);
+      if (!parsed || parsed->kind != wire::FileKind::receipt) continue;
+      MC_TRY_ASSIGN(const ByteBuffer text,
+                    sys::read_file(fs_, sys::join_path(unlogged, entry.name), wire::kMaxReceiptBytes));
+      const auto receipt = wire::parse_receipt(as_text(text));
+      if (receipt && receipt->wall_ns > outcome.receipt.wall_ns) outcome.receipt = *receipt;
+    }
+    if (outcome.receipt.recording_id.empty()) {
+      return fail(ErrorKind::damaged, "'" + unlogged + "' has no receipt any more; a person must look at it");
+    }
+    outcome.path = outcome.receipt.path;
+    outcome.files = static_cast<std::uint32_t>(outcome.receipt.files);
+    outcome.bytes = outcome.receipt.bytes;
+    return log_and_remove(take, unlogged, outcome);
+  }
+
+  Status log_and_remove(const std::string& take, const std::string& unlogged, const PruneOutcome& outcome) {
+    MC_TRY_ASSIGN(const auto entries, fs_.list(unlogged));
+    for (const sys::DirectoryEntry& entry : entries) {
+      const auto parsed = wire::parse_file_name(entry.name);
+      const bool is_media = parsed && (parsed->kind == wire::FileKind::init || parsed->kind == wire::FileKind::chunk);
+      if (is_media) MC_TRY(fs_.remove(sys::join_path(unlogged, entry.name)));
+    }
+    MC_TRY(options_.control_log->add_durably("pruned", facts(outcome)));
+    const std::string doomed = sys::join_path(take, kPrunedPrefix + outcome.receipt.recording_id);
+    MC_TRY(fs_.rename_new(unlogged, doomed));
     MC_TRY(fs_.sync_directory(take));
     MC_TRY(remove_directory_with_files(fs_, doomed));
     return fs_.sync_directory(take);

@@ -12,7 +12,12 @@
 //   rename → .pruned-ID, fsync         from here on it is removed
 //   remove the files and the directory, fsync
 //
-// After a crash the next run puts a .pruning-GUEST back and removes what is left of a .pruned-ID. A server that was
+// On a store that is too full for that line, the recording becomes .unlogged-ID instead: its media is removed, then
+// comes the line, then the rest goes as above. Manifest and receipts, which the line is made of, stay until it is
+// durable.
+//
+// After a crash the next run puts a .pruning-GUEST back, removes what is left of a .pruned-ID and does what is left to
+// do with an .unlogged-ID, the line first. A server that was
 // about to write into the directory makes it anew, or gets an error that its client tries again.
 //
 // Kinds: unavailable (another run has the lock), and those of the file system.

@@ -6,9 +6,13 @@
 #include <string_view>
 #include <variant>
 
+#include "join/plan.hpp"
 #include "wire/names.hpp"
 
 namespace mc::server {
+
+// What an audit reads: files whose change token is another one than when they were read back, or all of them again.
+enum class AuditDepth : std::uint8_t { what_changed, everything };
 
 struct HealthRoute {};
 struct ReadyRoute {};
@@ -23,16 +27,25 @@ struct FileRoute {
   wire::RecordingPath path;
   std::string name;
   wire::FileKind kind = wire::FileKind::manifest;
+  AuditDepth depth = AuditDepth::what_changed;  // of a manifest: `verify=full` in the query
 };
-// /v1/recordings/… whose components are no names; `why` is for the answer.
+// SESSION/TAKE/GUEST.mp4, SESSION/TAKE/GUEST.m4a: made of the recording's files while it is sent (joined.hpp).
+struct JoinedRoute {
+  wire::RecordingPath path;
+  join::Tracks tracks = join::Tracks::all;
+};
+// /v1/recordings/… whose components are no names, or whose query asks for what is not known; `why` is for the answer.
 struct BadNameRoute {
   std::string why;
 };
+struct BadQueryRoute {
+  std::string why;
+};
 struct UnknownRoute {};
-using Route =
-    std::variant<UnknownRoute, BadNameRoute, HealthRoute, ReadyRoute, MetricsRoute, KeyRoute, ListingRoute, FileRoute>;
+using Route = std::variant<UnknownRoute, BadNameRoute, HealthRoute, ReadyRoute, MetricsRoute, KeyRoute, ListingRoute,
+                           FileRoute, JoinedRoute, BadQueryRoute>;
 
-// Origin form or absolute form (RFC 9112 3.2); the query is ignored. Never fails.
+// Origin form or absolute form (RFC 9112 3.2); of the query only `verify` of a manifest is looked at. Never fails.
 Route parse_route(std::string_view target);
 // For the Allow header: "GET, HEAD" and so on; empty for unknown routes.
 std::string allowed_methods(const Route& route);

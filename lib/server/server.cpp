@@ -193,6 +193,7 @@ void Server::stop() {
   lock.unlock();
   shared.workers.join();
   shared.auditors.join();
+  shared.joiners.join();
   shared.resumers.join();
   impl_->busy.reset();
   for (std::thread& thread : impl_->threads) thread.join();

@@ -7,10 +7,6 @@
 namespace mc::server {
 namespace {
 
-Response not_found(std::string detail) {
-  return problem(404, "not-found", "there is no such thing", std::move(detail));
-}
-
 std::string digest_field(const std::string& sha256_hex) {
   return wire::format_digest(digest::to_base64(digest::from_hex(sha256_hex).value_or(ByteBuffer{})));
 }
@@ -38,10 +34,13 @@ Service::Service(store::Store& store, store::HeldIndex& index, const digest::Pri
       metrics_(metrics),
       log_(log),
       policy_(policy),
-      auditor_(store, index, key, public_key, metrics, log, policy.control_log) {}
+      auditor_(store, index, key, public_key, metrics, log, policy.control_log),
+      joiner_(store, index, auditor_, log) {}
 
-Response Service::failed(const Error& error, const std::string& doing) const {
+Response Service::failed(const Error& error, const std::string& doing) {
   log_(LogLevel::warning, doing + ": " + error.message);
+  // A part can be sent again; what needs the room it takes may be the rest of a recording.
+  if (is_full(error)) partial_.drop_parked();
   return store_problem(error);
 }
 
@@ -70,16 +69,30 @@ std::optional<Response> Service::refuse_bearer(const Request& request, const Rou
 Response Service::handle(const Request& request) {
   const Route route = parse_route(request.target);
   if (const auto* bad = std::get_if<BadNameRoute>(&route)) return problem(400, "bad-name", "not a name", bad->why);
+  if (const auto* bad = std::get_if<BadQueryRoute>(&route)) {
+    return problem(400, "bad-request", "the query is not understood", bad->why);
+  }
   if (std::holds_alternative<UnknownRoute>(route)) return not_found("no resource has this path");
   if (auto refused = refuse_bearer(request, route)) return std::move(*refused);
   if (request.method != "GET" && request.method != "HEAD") return refuse_method(route);
   if (const auto* file = std::get_if<FileRoute>(&route)) return read_file(*file, request);
   if (const auto* listing = std::get_if<ListingRoute>(&route)) return list(*listing);
+  if (const auto* joined = std::get_if<JoinedRoute>(&route)) {
+    auto response = joiner_.get(joined->path, joined->tracks, request.headers);
+    if (response) return std::move(*response);
+    return failed(response.error(), "cannot join '" + joined->path.text() + "'");
+  }
   if (const auto* wanted = std::get_if<KeyRoute>(&route)) return key(*wanted);
   if (std::holds_alternative<ReadyRoute>(route)) return ready();
   if (std::holds_alternative<MetricsRoute>(route)) {
+    const auto free_bytes = store_.free_bytes();
+    const PartialUploads::Parked parked = partial_.parked();
     return text_response(200, "text/plain; version=0.0.4; charset=utf-8",
-                         metrics_.text({index_.files_read(), index_.waiting()}));
+                         metrics_.text({.files_read_back = index_.files_read(),
+                                        .read_backs_waiting = index_.waiting(),
+                                        .parked_uploads = parked.uploads,
+                                        .parked_bytes = parked.bytes,
+                                        .store_free_bytes = free_bytes ? std::optional(*free_bytes) : std::nullopt}));
   }
   return text_response(200, "text/plain", "ok\n");
 }
@@ -92,7 +105,7 @@ Response Service::ready() {
   return text_response(200, "text/plain", "ready\n");
 }
 
-Response Service::key(const KeyRoute& route) const {
+Response Service::key(const KeyRoute& route) {
   const std::string fingerprint = public_key_.fingerprint();
   if (!route.fingerprint.empty() && route.fingerprint != fingerprint) return not_found("no key has this fingerprint");
   auto pem = public_key_.pem();
@@ -120,23 +133,11 @@ Response Service::read_file(const FileRoute& route, const Request& request) {
   const std::uint64_t size = (*object)->info().size_bytes;
   const std::string etag = entity_tag(*sha256);
   const Selection selection = select(request.headers, etag, size);
-  if (selection.status == 416) {
-    Response response = problem(416, "range", "the range lies behind the end");
-    response.headers.emplace_back("Content-Range", "bytes */" + std::to_string(size));
-    return response;
-  }
-  Response response;
-  response.status = selection.status;
-  response.headers = {{"ETag", etag}, {wire::kReprDigestHeader, digest_field(*sha256)}, {"Accept-Ranges", "bytes"}};
-  if (selection.status == 304) return response;
   const bool is_text = route.kind == wire::FileKind::manifest || route.kind == wire::FileKind::receipt;
-  response.headers.emplace_back("Content-Type", is_text ? "text/plain; charset=utf-8" : "video/mp4");
-  if (selection.status == 206) {
-    response.headers.emplace_back("Content-Range", "bytes " + std::to_string(selection.first) + "-" +
-                                                       std::to_string(selection.first + selection.length - 1) + "/" +
-                                                       std::to_string(size));
-  }
-  response.object = ObjectBody{std::move(*object), selection.first, selection.length};
+  Response response = selected_response(selection, etag, size, is_text ? "text/plain; charset=utf-8" : "video/mp4");
+  if (selection.status == 416) return response;
+  response.headers.emplace_back(wire::kReprDigestHeader, digest_field(*sha256));
+  if (selection.status != 304) response.object = ObjectBody{std::move(*object), selection.first, selection.length};
   return response;
 }
 

@@ -20,6 +20,7 @@
 #include "server/audit.hpp"
 #include "server/authority.hpp"
 #include "server/control_log.hpp"
+#include "server/joined.hpp"
 #include "server/message.hpp"
 #include "server/metrics.hpp"
 #include "server/partial_uploads.hpp"
@@ -63,9 +64,9 @@ class Service {
   std::optional<Response> resume(const Request& request, Upload& upload);
   Response read_file(const FileRoute& route, const Request& request);
   Response list(const ListingRoute& route);
-  Response key(const KeyRoute& route) const;
+  Response key(const KeyRoute& route);
   Response ready();
-  Response failed(const Error& error, const std::string& doing) const;
+  Response failed(const Error& error, const std::string& doing);
   Result<Response> store_file(Upload& upload);
   void note(const char* event, const Upload& upload);
   Result<Response> store_manifest(Upload& upload);
@@ -78,6 +79,7 @@ class Service {
   Log log_;
   Policy policy_;
   Auditor auditor_;
+  Joiner joiner_;
   PartialUploads partial_;
   std::array<std::mutex, 64> manifest_mutexes_;  // by path: replacing a manifest is read, compare, swap
 };

@@ -271,7 +271,7 @@ Result<Response> Service::store_manifest(Upload& upload) {
       }
     }
   }
-  MC_TRY_ASSIGN(const wire::AuditAnswer answer, auditor_.audit(route.path, bytes, manifest));
+  MC_TRY_ASSIGN(const wire::AuditAnswer answer, auditor_.audit(route.path, bytes, manifest, route.depth));
   Response response = text_response(200, "application/json", wire::format_audit_answer(answer) + "\n");
   response.headers.emplace_back("ETag", entity_tag(upload.sha256_));
   return response;

@@ -182,6 +182,11 @@ Status FileStore::ensure_durable(const wire::RecordingPath& path, const ObjectIn
   return {};
 }
 
+Result<std::uint64_t> FileStore::free_bytes() {
+  MC_TRY_ASSIGN(const sys::SpaceInfo space, fs_.space(root_));
+  return space.free_bytes;
+}
+
 Status FileStore::ready() {
   MC_TRY(fs_.list(root_));
   MC_TRY_ASSIGN(const sys::SpaceInfo space, fs_.space(root_));

@@ -49,6 +49,7 @@ class FileStore final : public Store {
   Result<std::vector<ObjectInfo>> list(const wire::RecordingPath& path) override;
   Status sync(const wire::RecordingPath& path) override;
   Status ensure_durable(const wire::RecordingPath& path, const ObjectInfo& info) override;
+  Result<std::uint64_t> free_bytes() override;
   Status ready() override;
 
   const std::string& root() const { return root_; }

@@ -57,6 +57,11 @@ Result<std::string> HeldIndex::sha256_of(const wire::RecordingPath& path, Object
   return read_back(path, object);
 }
 
+Result<std::string> HeldIndex::read_again(const wire::RecordingPath& path, const std::string& name) {
+  MC_TRY_ASSIGN(const auto object, store_.open(path, name));
+  return read_back(path, *object);
+}
+
 std::uint64_t HeldIndex::files_read() const {
   const std::lock_guard lock(mutex_);
   return files_read_;

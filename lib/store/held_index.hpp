@@ -45,6 +45,9 @@ class HeldIndex {
   // The same for a file that is open; the bytes hashed are those that `object` reads.
   Result<std::string> sha256_of(const wire::RecordingPath& path, Object& object);
 
+  // Always by reading, from the medium, whatever was noted; the note is then what was read.
+  Result<std::string> read_again(const wire::RecordingPath& path, const std::string& name);
+
   // How many files were read back so far, for tests and metrics.
   std::uint64_t files_read() const;
   std::size_t waiting() const;  // for their read-back

@@ -95,6 +95,7 @@ class Store {
   // The same for one object that was opened: whoever published it may not have got as far as the syncs. Costs nothing
   // when asked again for an object with the same change token.
   virtual Status ensure_durable(const wire::RecordingPath& path, const ObjectInfo& info);
+  virtual Result<std::uint64_t> free_bytes() = 0;  // that more can be stored in
   // Can the store be read and written at all? For readiness checks; cheap.
   virtual Status ready() = 0;
 };

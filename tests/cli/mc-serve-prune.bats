@@ -17,6 +17,35 @@ setup() {
   cp -r "$BATS_FILE_TMPDIR/spool" .
 }
 
+teardown() {
+  stop_children
+  ! mountpoint -q full || umount full
+}
+
+# mount_small SIZE: a file system of its own at ./full, that can be filled.
+mount_small() {
+  mkdir full
+  mount -t tmpfs -o "size=$1" tmpfs full || { [ "$(id -u)" -ne 0 ] && skip "only root can mount"; fail "cannot mount a tmpfs"; }
+}
+
+# To the last byte, the last page of the audit log too.
+fill() {
+  ! dd if=/dev/zero of=full/filler bs=4k status=none 2>/dev/null
+  ! yes '' 2>/dev/null | head -c 4096 2>/dev/null >>full/store/.audit.jsonl
+  ! echo >>full/store/.audit.jsonl
+} 2>/dev/null
+
+# An upload to TARGET whose connection breaks behind the first 100 kB.
+break_an_upload() {
+  head -c 400000 /dev/urandom >large
+  exec 7<>"/dev/tcp/127.0.0.1/${SERVER_URL##*:}"
+  printf 'PUT %s HTTP/1.1\r\nHost: x\r\nMaycast-Recording: %s\r\nRepr-Digest: sha-256=:%s:\r\nContent-Length: 400000\r\nExpect: 100-continue\r\n\r\n' \
+    "$1" "$2" "$(openssl dgst -sha256 -binary large | base64)" >&7
+  read -r line <&7
+  [[ $line == "HTTP/1.1 100 Continue"* ]]
+  head -c 100000 large >&7
+}
+
 prune() { mc-serve prune --store file:store --synced "$@"; }
 
 @test "beside a running server: what is Synced goes and is logged, what is not stays, and can be sent again" {
@@ -67,6 +96,59 @@ prune() { mc-serve prune --store file:store --synced "$@"; }
   assert_output "$ROOM: kept: not Synced: it has no receipt by the key"
   run --separate-stderr prune --older-than 0s --key other.pem --key store/.receipt-key.pub.pem
   assert_line --regexp "^$ROOM: removed"
+}
+
+@test "a full store: what is Synced goes, with its line, and what a dead server was receiving goes as well" {
+  mount_small 3m
+  start_server full/store
+  mc-push --quiet spool/$ROOM "$SERVER_URL"
+  mc-push --quiet spool/studio-b/001/carol "$SERVER_URL"
+  id=$(sed -n 's/^# recording \([0-9a-f]*\) .*/\1/p' spool/studio-b/001/carol/manifest)
+  break_an_upload /v1/recordings/studio-b/001/carol/chunk_000009.m4s "$id"
+  until ls full/store/studio-b/001/carol/.stage-* 2>/dev/null; do :; done
+  kill -KILL "$SERVER_PID"
+  wait "$SERVER_PID" || true
+  exec 7<&-
+  fill
+  run --separate-stderr mc-serve prune --store file:full/store --synced --older-than 0s
+  assert_success
+  assert_line --regexp "^$ROOM: removed"
+  assert_line --regexp "^studio-b/001/carol: removed"
+  [ "$(grep -c '"event":"pruned"' full/store/.audit.jsonl)" -eq 2 ]
+  grep '"event":"pruned"' full/store/.audit.jsonl | grep -q "\"recording\":\"$id\""
+  run find full/store -mindepth 1 -not -name '.*'
+  assert_output ''
+}
+
+@test "a full store: parked uploads give their room back, and the server takes files again after a prune" {
+  mount_small 3m
+  start_server full/store
+  mc-push --quiet spool/$ROOM "$SERVER_URL"
+  id=$(printf 'e%.0s' {1..32})
+  break_an_upload /v1/recordings/studio-b/001/dora/chunk_000001.m4s "$id"
+  exec 7<&-
+  metric() { curl -sS "$SERVER_URL/metrics" | sed -n "s/^maycast_$1 //p"; }
+  until [ "$(metric parked_uploads)" = 1 ]; do :; done
+  bytes=$(metric parked_bytes)
+  [ "$bytes" -gt 0 ]
+  [ "$(stat -c %s full/store/studio-b/001/dora/.stage-*)" = "$bytes" ]
+  fill
+  [ "$(metric store_free_bytes)" -lt 4096 ]
+  put_large() {
+    curl -sS -o answer -w '%{http_code}' -T large -H "Maycast-Recording: $id" \
+      -H "Repr-Digest: sha-256=:$(openssl dgst -sha256 -binary large | base64):" \
+      "$SERVER_URL/v1/recordings/studio-b/001/dora/chunk_000002.m4s"
+  }
+  head -c 2000000 /dev/urandom >large
+  [ "$(put_large)" = 507 ]
+  [ ! -e full/store/studio-b ]
+  [ "$(metric parked_uploads)" = 0 ]
+  fill
+  head -c 20000 /dev/urandom >large
+  [ "$(put_large)" = 507 ]
+  run --separate-stderr mc-serve prune --store file:full/store --synced --older-than 0s
+  assert_line --regexp "^$ROOM: removed"
+  [ "$(put_large)" = 201 ]
 }
 
 @test "guests send while it runs again and again: each of them comes to Synced" {

@@ -232,6 +232,9 @@ json() { sed -nE "s/.*\"$1\":\"?([^\",}]*).*/\1/p" "$2"; }
   assert_line 'maycast_put_seconds_count 1'
   assert_line --regexp '^maycast_put_seconds_bucket\{le="0.0025"\} [01]$'
   assert_line --regexp '^maycast_read_backs_waiting [01]$'
+  assert_line --regexp '^maycast_store_free_bytes [1-9][0-9]*$'
+  assert_line 'maycast_parked_uploads 0'
+  assert_line 'maycast_parked_bytes 0'
 }
 
 @test "the key is the owner's alone and stays the same" {

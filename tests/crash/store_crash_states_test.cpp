@@ -2,7 +2,7 @@
 // house style "Crash"), and the planted bugs that this must find. Of each state is asked, after the store was opened
 // again: what was answered is there, byte for byte; whatever has a visible name is one of the whole files that were
 // sent under it, in a recording that is bound; no stage is left; everything can be sent again; a second opening changes
-// nothing.
+// nothing. And before it was opened: of an upload that broke off, as much as its client was told is there, if anything.
 //
 // MC_CRASH_STATES sets how many distinct states are looked for.
 #include <gtest/gtest.h>
@@ -38,6 +38,8 @@ class StoreExplorer {
   std::size_t checked() const { return checked_; }
   std::size_t stages_found() const { return stages_found_; }
   std::size_t answered() const { return answered_; }
+  std::size_t announced() const { return announced_; }
+  std::size_t parts_found() const { return parts_found_; }
   const std::string& finding() const { return finding_; }
   bool stop() const { return !finding_.empty() || seen_.size() >= wanted_; }
 
@@ -104,8 +106,30 @@ class StoreExplorer {
     if (!tried_.insert(tree ^ (answers.size() * 0x9E3779B97F4A7C15ULL)).second) return;
     ++checked_;
     answered_ += answers.size();
+    check_announced(uploaded, choice, left.tree(), answers);
     for (const auto& [path, bytes] : left.tree()) stages_found_ += path.find("/.stage-") != std::string::npos ? 1U : 0U;
     check(uploaded, choice, left, answers);
+  }
+
+  // The name of a part may be lost with the power, for a part is not kept beyond the end of the server. What its client
+  // was told may not: the server would go on from there, had it only been killed.
+  void check_announced(const Uploaded& uploaded, const Choice& choice, const std::map<std::string, ByteBuffer>& files,
+                       const std::vector<std::uint64_t>& answers) {
+    for (const std::uint64_t answer : answers) {
+      if (answer < kAnnounced) continue;
+      const Announced& told = uploaded.announced[answer - kAnnounced];
+      ++announced_;
+      const auto part = files.find(told.stage);
+      if (part == files.end()) continue;
+      const ByteView sent(uploaded.uploads[told.upload].bytes);
+      const auto length = static_cast<std::size_t>(told.offset);
+      if (part->second.size() < length ||
+          as_text(ByteView(part->second).first(length)) != as_text(sent.first(length))) {
+        complain(uploaded, choice,
+                 "the offset " + std::to_string(length) + " was told, and '" + told.stage + "' does not have it");
+      }
+      ++parts_found_;
+    }
   }
 
   void check(const Uploaded& uploaded, const Choice& choice, SimFileSystem& left,
@@ -116,6 +140,7 @@ class StoreExplorer {
     const auto files = left.tree();
     check_files(uploaded, files, **opened, bad);
     for (const std::uint64_t answer : answers) {
+      if (answer >= kAnnounced) continue;
       const Upload& upload = uploaded.uploads[answer % kConflict];
       if (answer >= kConflict) {
         const std::string kept = digest::to_hex(digest::sha256(upload.bytes)).substr(0, 16);
@@ -177,6 +202,7 @@ class StoreExplorer {
   std::size_t checked_ = 0;
   std::size_t stages_found_ = 0;
   std::size_t answered_ = 0;
+  std::size_t announced_ = 0, parts_found_ = 0;
   std::string finding_;
 };
 
@@ -191,12 +217,14 @@ TEST(StoreCrashStates, EverythingThatWasAnsweredIsFoundAgain) {
     explorer.explore(uploaded, schedules);
   }
   std::printf(
-      "%u schedules of 6 clients, %zu distinct states, %zu checked with %zu answers, %zu stages in them; "
-      "%llu commits by %llu directory syncs\n",
+      "%u schedules of 6 clients, %zu distinct states, %zu checked with %zu answers, %zu stages in them, "
+      "%zu offsets told with %zu of the parts there; %llu commits by %llu directory syncs\n",
       schedules, explorer.distinct(), explorer.checked(), explorer.answered(), explorer.stages_found(),
-      static_cast<unsigned long long>(asked), static_cast<unsigned long long>(synced));
+      explorer.announced(), explorer.parts_found(), static_cast<unsigned long long>(asked),
+      static_cast<unsigned long long>(synced));
   EXPECT_EQ(explorer.finding(), "");
   EXPECT_GE(explorer.distinct(), wanted_states()) << "not so many states";
+  EXPECT_GT(explorer.parts_found(), 0U);
   EXPECT_LT(synced, asked) << "no group commit happened, so none was tested";
 }
 

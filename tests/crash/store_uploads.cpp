@@ -5,6 +5,8 @@
 
 #include "base/log.hpp"
 #include "crash/turns.hpp"
+#include "digest/sha256.hpp"
+#include "server/service.hpp"
 #include "store/binding.hpp"
 
 namespace mc::crash {
@@ -99,6 +101,12 @@ class ForwardingFileSystem : public sys::FileSystem {
 class ScheduledFileSystem final : public ForwardingFileSystem {
  public:
   ScheduledFileSystem(SimFileSystem& sim, Turns& turns) : ForwardingFileSystem(sim), sim_(sim), turns_(turns) {}
+  // The stage that the calling thread made last.
+  const std::string& last_stage() { return last_stage_.at(static_cast<std::size_t>(Turns::self())); }
+  Result<std::unique_ptr<sys::File>> create(const std::string& path) override {
+    if (is(path, ".stage-")) last_stage_.at(static_cast<std::size_t>(Turns::self())) = path;
+    return ForwardingFileSystem::create(path);
+  }
   Status sync_directory(const std::string& path) override {
     turns_.wait();
     const std::size_t began = sim_.log().size();
@@ -136,6 +144,7 @@ class ScheduledFileSystem final : public ForwardingFileSystem {
 
   SimFileSystem& sim_;
   Turns& turns_;
+  std::array<std::string, 16> last_stage_;
 };
 
 class MutantStoreFileSystem final : public ForwardingFileSystem {
@@ -183,7 +192,13 @@ class MutantStoreFileSystem final : public ForwardingFileSystem {
         fs_.unsynced_[path_] = true;
         return {};
       }
+      if (fs_.mutant_ == StoreMutant::part_not_synced && is(path_, ".stage-")) return {};
       return real_->sync_data();
+    }
+    // A whole file is closed before it is published, a part stays open.
+    Status close() override {
+      if (fs_.mutant_ == StoreMutant::part_not_synced && is(path_, ".stage-")) MC_TRY(real_->sync_data());
+      return real_->close();
     }
 
    private:
@@ -226,6 +241,67 @@ ByteBuffer some_bytes(std::mt19937& random, std::size_t size) {
   return bytes;
 }
 
+// A server's service on the store. What it would read back in the background it looks for in a store of its own: that
+// is another thread's work, and nobody's turn.
+class ServiceOn {
+ public:
+  explicit ServiceOn(store::Store& store)
+      : key_(digest::PrivateKey::generate().value()),
+        elsewhere_(store::FileStore::open(nothing_, "nothing", no_log(), store::FileStore::Locking::none).value()),
+        index_(*elsewhere_, no_log()),
+        service_(store, index_, key_, key_.public_key().value(), metrics_, no_log()) {}
+
+  // `tell` gets each offset that the client is told.
+  Answer send(const Upload& upload, const std::function<void(std::uint64_t offset)>& tell) {
+    server::Request request{"PUT", wire::file_target(upload.path, upload.name), {}};
+    request.headers.recording = upload.recording_id;
+    request.headers.repr_digest = wire::format_digest(digest::to_base64(digest::sha256(upload.bytes)));
+    ByteView rest(upload.bytes);
+    auto fed = begin(request);
+    for (const std::size_t at : upload.breaks) {
+      const ByteView part = rest.first(at - (upload.bytes.size() - rest.size()));
+      if (fed->write(part.first(part.size() / 2))) std::abort();
+      fed->park(part.subspan(part.size() / 2));
+      fed.reset();
+      request.method = "HEAD";
+      const std::uint64_t offset = offset_in(service_.handle(request));
+      tell(offset);
+      rest = ByteView(upload.bytes).subspan(static_cast<std::size_t>(offset));
+      if (upload.given_up) return Answer::none;
+      request.method = "PATCH";
+      request.headers.content_type = wire::kPartialUploadType;
+      request.headers.upload_offset = std::to_string(offset);
+      request.headers.upload_complete = "?1";
+      fed = begin(request);
+    }
+    if (fed->write(rest)) std::abort();
+    const int status = fed->finish().status;
+    if (status != 200 && status != 201 && status != 409) std::abort();
+    return status == 409 ? Answer::conflict : Answer::held;
+  }
+
+ private:
+  std::unique_ptr<server::Upload> begin(const server::Request& request) {
+    auto begun = service_.begin_upload(request, [] {});
+    auto* upload = std::get_if<std::unique_ptr<server::Upload>>(&begun);
+    if (upload == nullptr) std::abort();
+    return std::move(*upload);
+  }
+  static std::uint64_t offset_in(const server::Response& response) {
+    for (const auto& [name, value] : response.headers) {
+      if (name == wire::kUploadOffsetHeader) return std::stoull(value);
+    }
+    std::abort();
+  }
+
+  SimFileSystem nothing_;
+  digest::PrivateKey key_;
+  std::unique_ptr<store::FileStore> elsewhere_;
+  store::HeldIndex index_;
+  server::Metrics metrics_;
+  server::Service service_;
+};
+
 // What each client sends, one after the other. Two guests, one name that two clients send alike, one that they send
 // differently, a manifest that grows, an upload that is given up.
 std::vector<std::vector<Upload>> make_uploads(std::mt19937& random) {
@@ -247,8 +323,8 @@ std::vector<std::vector<Upload>> make_uploads(std::mt19937& random) {
   clients[3] = {{bob, b, chunk(1), some_bytes(random, size()), true},
                 {alice, a, chunk(4), some_bytes(random, size()), random() % 4 == 0},
                 {bob, b, chunk(1), some_bytes(random, size()), false}};
-  clients[4] = {{alice, a, chunk(5), some_bytes(random, size()), false},
-                {alice, a, chunk(6), some_bytes(random, size()), false}};
+  clients[4] = {{alice, a, chunk(5), some_bytes(random, 2000 + size()), false, {1 + random() % 700, 1500}},
+                {alice, a, chunk(6), some_bytes(random, 1000 + size()), random() % 3 == 0, {1 + random() % 999}}};
   clients[5] = {{alice, a, chunk(7), some_bytes(random, size()), false},
                 {alice, a, chunk(8), some_bytes(random, size()), false}};
   return clients;
@@ -266,6 +342,7 @@ const char* name(StoreMutant mutant) {
     case StoreMutant::answered_before_directory_sync: return "answered_before_directory_sync";
     case StoreMutant::answered_by_an_earlier_sync: return "answered_by_an_earlier_sync";
     case StoreMutant::stages_not_discarded: return "stages_not_discarded";
+    case StoreMutant::part_not_synced: return "part_not_synced";
   }
   return "";
 }
@@ -308,13 +385,21 @@ Uploaded upload_all(std::uint32_t seed, StoreMutant mutant) {
   const auto store = store::FileStore::open(fs, kStoreRoot, no_log(), store::FileStore::Locking::none);
   if (!store) std::abort();
 
+  std::optional<ServiceOn> service(**store);
+
   std::vector<std::function<void()>> bodies;
   for (const auto& client : clients) {
     const std::size_t first = uploaded.uploads.size();
     uploaded.uploads.insert(uploaded.uploads.end(), client.begin(), client.end());
     bodies.emplace_back([&, first] {
       for (std::size_t i = 0; i < client.size(); ++i) {
-        const auto answer = put(**store, client[i]);
+        const auto tell = [&](std::uint64_t offset) {
+          turns.wait();
+          uploaded.announced.push_back({first + i, scheduled.last_stage(), offset});
+          sim.acknowledge(kAnnounced + uploaded.announced.size() - 1);
+        };
+        const auto answer =
+            client[i].breaks.empty() ? put(**store, client[i]) : Result<Answer>(service->send(client[i], tell));
         if (!answer) std::abort();
         turns.wait();
         if (*answer != Answer::none) sim.acknowledge(first + i + (*answer == Answer::conflict ? kConflict : 0));
@@ -324,6 +409,7 @@ Uploaded upload_all(std::uint32_t seed, StoreMutant mutant) {
   turns.run(bodies);
   uploaded.commits = (*store)->commits();
   uploaded.log = sim.log();
+  service.reset();
   return uploaded;
 }
 

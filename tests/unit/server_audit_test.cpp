@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <thread>
 
 #include "unit/server_recording.hpp"
 
@@ -214,6 +215,78 @@ TEST_F(Audits, RecordingCopiedIntoTheStoreByHandIsAccepted) {
   TestRecording other;
   other.id = std::string(32, 'e');
   EXPECT_EQ(type_of(put(other, "chunk_000004.m4s", "x")), "recording-taken");
+}
+
+// A store whose medium loses a bit of one file without a trace: its change token stays the same.
+class RottingStore final : public store::Store {
+ public:
+  explicit RottingStore(store::Store& real) : real_(real) {}
+  std::string rotten;  // the name
+
+  Result<std::unique_ptr<store::Staged>> stage(const wire::RecordingPath& path, const std::string& name) override {
+    return real_.stage(path, name);
+  }
+  Result<std::unique_ptr<store::Object>> open(const wire::RecordingPath& path, const std::string& name) override {
+    MC_TRY_ASSIGN(auto object, real_.open(path, name));
+    if (name != rotten) return object;
+    return std::unique_ptr<store::Object>(std::make_unique<RottenObject>(std::move(object)));
+  }
+  Result<std::vector<store::ObjectInfo>> list(const wire::RecordingPath& path) override { return real_.list(path); }
+  Status sync(const wire::RecordingPath& path) override { return real_.sync(path); }
+  Result<std::uint64_t> free_bytes() override { return real_.free_bytes(); }
+  Status ready() override { return real_.ready(); }
+
+ private:
+  class RottenObject final : public store::Object {
+   public:
+    explicit RottenObject(std::unique_ptr<store::Object> real) : real_(std::move(real)) {}
+    const store::ObjectInfo& info() const override { return real_->info(); }
+    Result<std::size_t> read_at(std::uint64_t offset, std::span<std::uint8_t> into) override {
+      MC_TRY_ASSIGN(const std::size_t n, real_->read_at(offset, into));
+      if (offset == 0 && n > 0) into[0] ^= 1U;
+      return n;
+    }
+    Status settle() override { return real_->settle(); }
+
+   private:
+    std::unique_ptr<store::Object> real_;
+  };
+  store::Store& real_;
+};
+
+TEST_F(Audits, InFullReadsEverythingAgainAndFindsWhatNoTokenTells) {
+  const TestRecording recording;
+  put_files(recording);
+  RottingStore rotting(*store_);
+  service_.reset();
+  index_.emplace(rotting, no_log());
+  service_.emplace(rotting, *index_, key_, public_key_, metrics_, no_log());
+  const auto is_settled = [&] {
+    return std::ranges::all_of(store_->list(recording.path).value(), &store::ObjectInfo::settled);
+  };
+  while (!is_settled()) std::this_thread::yield();
+  const auto ask = [&](const std::string& query) {
+    Request r = request("PUT", recording, "manifest");
+    r.target += query;
+    r.headers.repr_digest = digest_header(recording.manifest);
+    return send(r, recording.manifest);
+  };
+  EXPECT_TRUE(wire::parse_audit_answer(ask("").body)->synced);
+  const std::uint64_t read = index_->files_read();
+  EXPECT_TRUE(wire::parse_audit_answer(ask("").body)->synced);
+  EXPECT_EQ(index_->files_read(), read) << "nothing has changed";
+  EXPECT_TRUE(wire::parse_audit_answer(ask("?verify=full").body)->synced);
+  EXPECT_GE(index_->files_read(), read + recording.files.size());
+
+  rotting.rotten = "chunk_000002.m4s";
+  EXPECT_TRUE(wire::parse_audit_answer(ask("").body)->synced) << "its token is the same";
+  const auto in_full = wire::parse_audit_answer(ask("?verify=full").body);
+  EXPECT_FALSE(in_full->synced);
+  EXPECT_EQ(in_full->faults, (Faults{{"chunk_000002.m4s", "damaged"}}));
+  EXPECT_FALSE(wire::parse_audit_answer(ask("").body)->synced) << "what was read is remembered";
+  EXPECT_EQ(type_of(ask("?verify=fully")), "bad-request");
+  service_.reset();
+  index_.reset();  // before the store that it reads
 }
 
 }  // namespace

@@ -66,6 +66,10 @@ TEST_F(AuthorityTest, AGuestWritesItsOwnRecordingsAndNoOthers) {
   EXPECT_EQ(as(guest(), "PUT", own + "manifest"), 0);
   EXPECT_EQ(as(guest(), "PUT", "/v1/recordings/studio-a/007/%e3%82%a2%E3%83%AA%E3%82%B9~2/manifest"), 0);
   EXPECT_EQ(as(guest(), "GET", own + "chunk_000001.m4s"), 403);
+  for (const char* method : {"GET", "HEAD"}) {
+    EXPECT_EQ(as(guest(), method, own.substr(0, own.size() - 1) + ".mp4"), 403) << "it is media";
+    EXPECT_EQ(as(guest(), method, "/v1/recordings/studio-a/001/bob.mp4"), 403);
+  }
   EXPECT_EQ(challenge_, "Bearer realm=\"maycast\", error=\"insufficient_scope\"");
   EXPECT_EQ(as(guest(), "PUT", "/v1/recordings/studio-a/001/bob/manifest"), 403);
   EXPECT_EQ(as(guest(), "PUT", "/v1/recordings/studio-b/001/%E3%82%A2%E3%83%AA%E3%82%B9/manifest"), 403);

@@ -111,11 +111,27 @@ TEST_F(Table, TheOldestGoesFirstWhenTheyAreTooLarge) {
   EXPECT_EQ(alive_, 0) << "larger than all that may be kept";
 }
 
-TEST_F(Table, WhatIsTooOldGoesWithTheNextUpload) {
-  PartialUploads table({.keep = milliseconds(0)});
+TEST_F(Table, WhatIsTooOldGoesAlthoughNobodyAsks) {
+  PartialUploads table({.keep = milliseconds(5)});
   park(table, 1);
-  while (table.parked_bytes(key(1))) table.begin(key(2), this, [] {});
+  park(table, 2);
+  while (alive_ > 0) std::this_thread::yield();  // or the test runs into its limit
+  EXPECT_EQ(table.parked_bytes(key(1)), std::nullopt);
+  EXPECT_EQ(table.parked().uploads, 0U);
+}
+
+TEST_F(Table, ParkedOnesCanBeLetGoOfAllAtOnce) {
+  PartialUploads table;
+  park(table, 1, 30);
+  park(table, 2, 12);
+  table.begin(key(3), this, [] {});
+  EXPECT_EQ(table.parked().uploads, 2U);
+  EXPECT_EQ(table.parked().bytes, 42U);
+  table.drop_parked();
   EXPECT_EQ(alive_, 0);
+  EXPECT_EQ(table.parked().uploads, 0U);
+  table.park(key(3), this, std::make_unique<SomeBytes>(5, alive_));
+  EXPECT_EQ(table.parked_bytes(key(3)), 5U) << "it was active, and is parked later";
 }
 
 class PartialUpload : public ServiceTest {

@@ -200,6 +200,56 @@ TEST_F(Prune, BrokenOffAnywhereItIsWholeOrGoesWithTheNextRun) {
   }
 }
 
+// A log that has no room as long as a chunk of the recording is there, under whatever name the directory has.
+class FullFileSystem final : public WatchedFileSystem {
+ public:
+  using WatchedFileSystem::WatchedFileSystem;
+  std::string take;  // the directory that the recording is in
+  Result<std::unique_ptr<sys::File>> open_append(const std::string& path) override {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(take)) {
+      if (entry.path().filename() == "chunk_000003.m4s") return fail(ErrorKind::no_space, "no room", ENOSPC);
+    }
+    return WatchedFileSystem::open_append(path);
+  }
+};
+
+// Broken off at each step, too: the line comes late, and is never lost.
+TEST_F(Prune, OnAFullStoreTheMediaGoesBeforeTheLine) {
+  FullFileSystem full(directory_ / "store");
+  full.take = directory_ / "store";
+  control_log_.reset();
+  std::filesystem::copy(directory_ / "store/studio-a", directory_ / "keep", std::filesystem::copy_options::recursive);
+  const Tree whole = tree();
+  for (std::size_t step = 0;; ++step) {
+    ASSERT_LT(step, 100U);
+    std::filesystem::remove_all(directory_ / "store/studio-a");
+    std::filesystem::copy(directory_ / "keep", directory_ / "store/studio-a", std::filesystem::copy_options::recursive);
+    std::filesystem::remove(directory_ / "audit.jsonl");
+    std::ofstream(directory_ / "audit.jsonl").flush();
+    full.take = directory_ / "empty";
+    std::filesystem::create_directories(full.take);
+    control_log_ = ControlLog::open(full, directory_ / "audit.jsonl", no_log()).value();
+    full.take = directory_ / "store";
+    options_.control_log = control_log_.get();
+    fs_.fail_at(step, EIO, true);
+    const bool went_well = prune().has_value();
+    fs_.fail_at(SIZE_MAX, EIO);
+    options_.older_than_s = 7200;  // the next run only clears up
+    EXPECT_TRUE(prune()) << step;
+    options_.older_than_s = 1800;
+    const bool is_gone = !std::filesystem::exists(file(""));
+    EXPECT_TRUE(is_gone || tree() == whole) << step;
+    for (const auto& [path, bytes] : tree())
+      EXPECT_EQ(path.find("/."), path.find("/.recording")) << step << ' ' << path;
+    EXPECT_EQ(log_text().find(R"("event":"pruned")") != std::string::npos, is_gone) << step;
+    EXPECT_EQ(log_text().find("\"recording\":\"" + recording_.id) != std::string::npos, is_gone) << step;
+    if (went_well) {
+      EXPECT_TRUE(is_gone);
+      break;
+    }
+  }
+}
+
 TEST_F(Prune, TheServerTakesTheSameRecordingAgainAfterwards) {
   EXPECT_EQ(kept(), "");
   put_files(recording_);

@@ -32,6 +32,37 @@ TEST(Route, QueryAndAbsoluteFormMakeNoDifference) {
   EXPECT_TRUE(is<UnknownRoute>("http://nothing.example"));
 }
 
+TEST(Route, JoinedFilesAreNamedAfterTheGuest) {
+  const auto joined = [](std::string_view target) {
+    const Route route = parse_route(target);
+    const auto* found = std::get_if<JoinedRoute>(&route);
+    return found == nullptr ? JoinedRoute{} : *found;
+  };
+  EXPECT_EQ(joined("/v1/recordings/s/001/%E3%82%A2.mp4").path, (wire::RecordingPath{"s", "001", "ア"}));
+  EXPECT_EQ(joined("/v1/recordings/s/001/alice.mp4").tracks, join::Tracks::all);
+  EXPECT_EQ(joined("/v1/recordings/s/001/alice%2Em4a").tracks, join::Tracks::sound);
+  EXPECT_EQ(joined("/v1/recordings/s/001/alice.mp4.mp4").path.guest, "alice.mp4");
+  EXPECT_TRUE(is<ListingRoute>("/v1/recordings/s/001/alice.mp4/"));
+  EXPECT_TRUE(is<UnknownRoute>("/v1/recordings/s/001/alice.mov"));
+  for (const char* target : {"/v1/recordings/s/001/.mp4", "/v1/recordings/s/1/alice.mp4",
+                             "/v1/recordings/s/001/..%2Fx.mp4", "/v1/recordings/s/001/..mp4"}) {
+    EXPECT_TRUE(is<BadNameRoute>(target)) << target;
+  }
+  EXPECT_EQ(allowed_methods(parse_route("/v1/recordings/s/001/alice.mp4")), "GET, HEAD");
+}
+
+TEST(Route, AFullAuditIsAskedForInTheQuery) {
+  const auto depth = [](std::string_view target) { return std::get<FileRoute>(parse_route(target)).depth; };
+  EXPECT_EQ(depth("/v1/recordings/s/001/alice/manifest"), AuditDepth::what_changed);
+  EXPECT_EQ(depth("/v1/recordings/s/001/alice/manifest?x=1"), AuditDepth::what_changed);
+  EXPECT_EQ(depth("/v1/recordings/s/001/alice/manifest?verify=full"), AuditDepth::everything);
+  EXPECT_EQ(depth("http://x/v1/recordings/s/001/alice/manifest?x&verify=full&y="), AuditDepth::everything);
+  for (const char* query : {"verify", "verify=", "verify=ful", "verify=full&verify=no"}) {
+    EXPECT_TRUE(is<BadQueryRoute>("/v1/recordings/s/001/alice/manifest?" + std::string(query))) << query;
+  }
+  EXPECT_TRUE(is<FileRoute>("/v1/recordings/s/001/alice/chunk_000001.m4s?verify=x"));
+}
+
 // Whatever the client writes, what comes out is a name or nothing.
 TEST(Route, TraversalIsABadName) {
   for (const char* target :

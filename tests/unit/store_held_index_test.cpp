@@ -56,6 +56,7 @@ class MemoryStore final : public Store {
   }
   Result<std::vector<ObjectInfo>> list(const wire::RecordingPath&) override { return std::vector<ObjectInfo>{}; }
   Status sync(const wire::RecordingPath&) override { return {}; }
+  Result<std::uint64_t> free_bytes() override { return 0; }
   Status ready() override { return {}; }
 };
 

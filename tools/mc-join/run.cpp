@@ -22,6 +22,7 @@ struct Options {
   std::string output = "-";
   cli::ConnectionOptions connection;
   bool no_verify = false;
+  bool sound_only = false;
 };
 
 // A file of the recording would lose its name to the joined one.
@@ -47,7 +48,8 @@ Result<int> join_directory(cli::Invocation& in, const Options& options, const st
   if (!to_stdout) MC_TRY(check_output(directory, options.output));
   auto& fs = sys::real_file_system();
   MC_TRY_ASSIGN(const auto loaded, spool::load_manifest(fs, directory));
-  MC_TRY_ASSIGN(const join::Plan plan, join::make_plan(loaded, join::directory_reader(fs, directory)));
+  const auto tracks = options.sound_only ? join::Tracks::sound : join::Tracks::all;
+  MC_TRY_ASSIGN(const join::Plan plan, join::make_plan(loaded, join::directory_reader(fs, directory), tracks));
   if (!plan.closed) {
     in.log()(LogLevel::warning, fmt::format("'{}' is an open recording: joining the {} chunks that it has so far",
                                             options.recording, plan.files.size()));
@@ -114,6 +116,7 @@ Result<int> run(cli::Invocation& in) {
   const auto* output = in.app.add_option("-o,--output", options.output,
                                          "the file to make; '-' is stdout (default: stdout, unless a terminal)");
   in.app.add_flag("--no-verify", options.no_verify, "do not compare the chunks with the manifest's hashes");
+  in.app.add_flag("--sound-only", options.sound_only, "the sound alone, without the picture");
   in.add_connection_options(options.connection);
   in.parse();
 

@@ -11,6 +11,7 @@
 #include "server/key_file.hpp"
 #include "server/prune.hpp"
 #include "spool/key_files.hpp"
+#include "store/file_store.hpp"
 #include "store/open_store.hpp"
 #include "sys/lock.hpp"
 
@@ -36,6 +37,13 @@ Status tell(cli::Invocation& in, const server::PruneOutcome& outcome, bool dry_r
   if (!goes) return in.print(fmt::format("{}: kept: {}\n", path, outcome.kept_because));
   return in.print(fmt::format("{}: {}, {} files, {}, Synced at {}\n", path, dry_run ? "would be removed" : "removed",
                               outcome.files, cli::human_bytes(outcome.bytes), format_utc(outcome.receipt.wall_ns)));
+}
+
+// What a server that died was receiving takes room, and keeps its recording. One that runs has the lock, and its
+// stages.
+void discard_stages(sys::FileSystem& fs, const std::string& root, const Log& log) {
+  const auto store = store::FileStore::open(fs, root, log);
+  if (!store && store.error().sys_errno != EWOULDBLOCK) log(LogLevel::warning, store.error().message);
 }
 
 }  // namespace
@@ -84,6 +92,7 @@ Result<int> prune(cli::Invocation& in, const PruneArguments& arguments) {
     MC_TRY_ASSIGN(control_log, server::ControlLog::open(fs, sys::join_path(root, server::kControlLogName), log));
     options.control_log = control_log.get();
   }
+  if (!arguments.dry_run) discard_stages(fs, root, log);
   const auto tell_each = [&](const server::PruneOutcome& outcome) {
     Status told = tell(in, outcome, arguments.dry_run);
     if (in.stop.signal_number() != 0) sys::die_by_signal(in.stop.signal_number());  // between two recordings
