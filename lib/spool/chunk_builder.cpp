@@ -213,7 +213,9 @@ Result<BuiltChunk> build_chunk(const mp4::Movie& movie, const JournalHead& head,
   const std::uint64_t start = timed->samples.front().decode_time;
   const std::int64_t offset_ns =
       rescale(static_cast<std::int64_t>(start), timed->track->timescale, kNanosecondsPerSecond);
-  mp4::write_prft({timed->track->id, start, head.t0_wall_ns + offset_ns}, chunk.bytes);
+  std::int64_t captured_ns = 0;  // a journal may say any time; frames are worth more than it
+  if (__builtin_add_overflow(head.t0_wall_ns, offset_ns, &captured_ns)) captured_ns = head.t0_wall_ns;
+  mp4::write_prft({timed->track->id, start, captured_ns}, chunk.bytes);
   auto sequence = static_cast<std::uint32_t>((head.chunk.value - 1) * movie.tracks.size());
   for (const auto& track : tracks) {
     ++sequence;
