@@ -9,10 +9,10 @@ start_push() {
   exec {EVENTS}<events
 }
 
-# await_event NAME: reads events until one of that name, which is then in EVENT.
+# await_event NAME [PART]: reads events until one of that name, with PART in it, which is then in EVENT.
 await_event() {
   while read -r EVENT <&"$EVENTS"; do
-    case $EVENT in *"\"event\":\"$1\""*) return 0 ;; esac
+    case $EVENT in *"\"event\":\"$1\""*"${2:-}"*) return 0 ;; esac
   done
   echo "no event $1"
   cat push.log
