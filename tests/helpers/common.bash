@@ -24,12 +24,30 @@ teardown() {
   stop_children
 }
 
+# started PID: sets STARTED to when this process began (proc(5), stat, field 22), or to nothing when it is gone. A number
+# that was waited for belongs to somebody else before long.
+started() {
+  local line fields
+  STARTED=
+  read -r line 2>/dev/null <"/proc/$1/stat" || return 0
+  read -ra fields <<<"${line##*) }"
+  STARTED=${fields[19]}
+}
+
 # A child started in the background whose pid is given is ended with the test, however the test ends.
-own_child() { CHILDREN+=("$1"); }
+declare -gA CHILD_STARTED=() # by pid
+own_child() {
+  started "$1"
+  CHILDREN+=("$1")
+  CHILD_STARTED[$1]=$STARTED
+}
 
 stop_children() {
   local pid
-  for pid in "${CHILDREN[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
+  for pid in "${CHILDREN[@]}"; do
+    started "$pid"
+    [ -z "$STARTED" ] || [ "$STARTED" != "${CHILD_STARTED[$pid]}" ] || kill -KILL "$pid" 2>/dev/null || true
+  done
   for pid in "${CHILDREN[@]}"; do wait "$pid" 2>/dev/null || true; done
   CHILDREN=()
 }
