@@ -1,6 +1,9 @@
 // The joined file of what the store holds: as join makes it, or a refusal that says why not.
 #include <gmock/gmock.h>
 
+#include <atomic>
+#include <thread>
+
 #include "join/stream.hpp"
 #include "join_recording.hpp"
 #include "server/server.hpp"
@@ -183,6 +186,30 @@ TEST_F(JoinedFile, OfARecordingWithoutSoundThereIsNoSound) {
   }
   EXPECT_EQ(ask(kJoined).status, 200);
   expect_refused(404, "not-found", "the recording has no sound", kSound);
+}
+
+TEST_F(JoinedFile, ManyTakeItAtOnceWhileOthersSend) {
+  record();
+  Options options;
+  options.listen = {parse_listen_address("127.0.0.1:0").value()};
+  const auto server = Server::start(*service_, metrics_, options, no_log(), nullptr).value();
+  const std::string whole = expected(), sound_alone = expected(join::Tracks::sound);
+  const TestRecording other(20);
+  std::vector<std::thread> clients;
+  std::atomic<int> right = 0;
+  for (int n = 0; n < 8; ++n) {
+    clients.emplace_back([&, n] {
+      Client client(server->urls().front());
+      for (int i = 0; i < 5; ++i) {
+        client.send("GET " + std::string(n % 2 == 0 ? kJoined : kSound) + " HTTP/1.1\r\nHost: x\r\n\r\n");
+        if (client.status() == 200 && client.body == (n % 2 == 0 ? whole : sound_alone)) ++right;
+      }
+    });
+  }
+  put_files(other);
+  EXPECT_TRUE(audit(other, other.manifest).synced);
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(right, 40);
 }
 
 // One that had been compared goes bad while its file is being sent: what was not compared anew is not sent, and from
