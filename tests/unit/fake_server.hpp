@@ -55,6 +55,13 @@ class FakeServer {
   std::function<std::optional<std::size_t>(const FakeRequest&)> breaks;
   std::function<void(const FakeRequest&)> broke;
 
+  // For a look at what the handler writes, while requests may come in.
+  template <typename Function>
+  auto locked(Function&& look) {
+    const std::lock_guard lock(handler_mutex_);
+    return look();
+  }
+
   // Down: every connection is cut and new ones are refused. Up again on the same port.
   void stop() {
     if (!listener_.valid()) return;

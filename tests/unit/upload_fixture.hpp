@@ -90,6 +90,11 @@ class MemoryServer {
   FakeServer& http() { return server_; }
   digest::PublicKey public_key() const { return *key_.public_key(); }
 
+  // How many files of a recording are held; also while requests come in, which the members below are not for.
+  std::size_t files_of(const std::string& path) {
+    return server_.locked([&] { return held[path].size(); });
+  }
+
   // Asked first; nothing: go on as usual.
   std::function<std::optional<FakeAnswer>(const FakeRequest&)> hook;
   // By "SESSION/TAKE/GUEST", then name.

@@ -129,10 +129,8 @@ TEST_F(Spool, SeveralRecordingsAreFollowedAtOnce) {
   add("bob").add_chunk();
   int rounds = 0;
   witness.on_uploaded = [&](const std::string&) {
-    if (server.held["studio-a/001/alice"].size() < 2 + static_cast<std::size_t>(rounds) ||
-        server.held["studio-a/001/bob"].size() < 2 + static_cast<std::size_t>(rounds)) {
-      return;
-    }
+    const std::size_t wanted = 2 + static_cast<std::size_t>(rounds);
+    if (server.files_of("studio-a/001/alice") < wanted || server.files_of("studio-a/001/bob") < wanted) return;
     ++rounds;
     for (const char* guest : {"alice", "bob"}) {
       rounds < 5 ? recordings_.at(guest).add_chunk() : recordings_.at(guest).close();
