@@ -1,5 +1,9 @@
 #include "server/listen_address.hpp"
 
+#include <arpa/inet.h>
+#include <sys/socket.h>
+
+#include <array>
 #include <boost/asio/ip/address.hpp>
 #include <charconv>
 
@@ -26,6 +30,37 @@ Result<ListenAddress> parse_listen_address(std::string_view text) {
   if (ec || ip.is_v6() != bracketed) return bad();
   address.host = host;
   address.is_loopback = ip.is_loopback();
+  return address;
+}
+
+Result<ListenAddress> address_of(const sys::Fd& socket) {
+  sockaddr_storage storage{};
+  socklen_t size = sizeof storage;
+  int listens = 0, kind = 0;
+  socklen_t int_size = sizeof(int);
+  const bool is_ours = ::getsockopt(socket.get(), SOL_SOCKET, SO_ACCEPTCONN, &listens, &int_size) == 0 &&
+                       listens != 0 && ::getsockopt(socket.get(), SOL_SOCKET, SO_TYPE, &kind, &int_size) == 0 &&
+                       kind == SOCK_STREAM &&
+                       ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&storage), &size) == 0 &&
+                       (storage.ss_family == AF_INET || storage.ss_family == AF_INET6);
+  if (!is_ours) {
+    return fail(ErrorKind::config,
+                "descriptor " + std::to_string(socket.get()) + " of the service manager is no TCP socket that listens");
+  }
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  ListenAddress address;
+  if (storage.ss_family == AF_INET) {
+    const auto& v4 = reinterpret_cast<const sockaddr_in&>(storage);
+    address.port = ntohs(v4.sin_port);
+    ::inet_ntop(AF_INET, &v4.sin_addr, text.data(), text.size());
+  } else {
+    const auto& v6 = reinterpret_cast<const sockaddr_in6&>(storage);
+    address.port = ntohs(v6.sin6_port);
+    ::inet_ntop(AF_INET6, &v6.sin6_addr, text.data(), text.size());
+  }
+  address.host = text.data();
+  boost::system::error_code ec;
+  address.is_loopback = boost::asio::ip::make_address(address.host, ec).is_loopback();
   return address;
 }
 

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/error.hpp"
+#include "sys/fd.hpp"
 
 namespace mc::server {
 
@@ -16,6 +17,8 @@ struct ListenAddress {
   bool is_loopback = false;
 };
 Result<ListenAddress> parse_listen_address(std::string_view text);  // kind: usage
+// Where a socket listens that somebody else opened. Kind: config, when it is no TCP socket that listens.
+Result<ListenAddress> address_of(const sys::Fd& socket);
 
 enum class Scheme : std::uint8_t { http, https };
 // "http://127.0.0.1:8420", "https://[::1]:8420".

@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <cstdlib>
+
 namespace mc::server {
 namespace {
 
@@ -16,6 +18,11 @@ class ScopedUmask {
   mode_t before_;
 };
 
+bool is_credential(const std::string& path) {
+  const char* directory = std::getenv("CREDENTIALS_DIRECTORY");
+  return directory != nullptr && *directory != '\0' && path.starts_with(std::string(directory) + "/");
+}
+
 std::string staged_name(const std::string& path) {
   const std::string directory = sys::parent_path(path);
   const auto slash = path.rfind('/');
@@ -26,7 +33,8 @@ std::string staged_name(const std::string& path) {
 
 bool others_can_read(const std::string& path) {
   struct stat st {};
-  return ::stat(path.c_str(), &st) == 0 && (st.st_mode & 077) != 0;
+  const mode_t others = is_credential(path) ? 007 : 077;
+  return ::stat(path.c_str(), &st) == 0 && (st.st_mode & others) != 0;
 }
 
 Error readable_by_others(const std::string& what) {

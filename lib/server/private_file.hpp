@@ -10,7 +10,8 @@
 
 namespace mc::server {
 
-// Of what a link leads to. False also when it cannot be looked at: whoever opens it will be told why.
+// Of what a link leads to. False also when it cannot be looked at: whoever opens it will be told why. A credential of
+// the service manager may have an access list for the service's user, which shows as rights of the group.
 bool others_can_read(const std::string& path);
 // The error to give when they can, of kind config; `what` is the subject, like "the key 'x'".
 Error readable_by_others(const std::string& what);

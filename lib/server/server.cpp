@@ -52,6 +52,15 @@ class Listener {
     return real;
   }
 
+  Status adopt(InheritedSocket inherited) {
+    error_code ec;
+    const bool is_v6 = inherited.address.host.find(':') != std::string::npos;
+    acceptor_.assign(is_v6 ? tcp::v6() : tcp::v4(), inherited.socket.get(), ec);
+    if (ec) return fail(network_error(ec, "cannot listen on the service manager's socket"));
+    (void)inherited.socket.release();
+    return {};
+  }
+
   void accept() {
     acceptor_.async_accept(net::make_strand(io_), [this](error_code ec, tcp::socket socket) {
       if (ec == net::error::operation_aborted || !acceptor_.is_open()) return;
@@ -139,7 +148,7 @@ Server::~Server() { stop(); }
 const std::vector<std::string>& Server::urls() const { return impl_->urls; }
 
 Result<std::unique_ptr<Server>> Server::start(Service& service, Metrics& metrics, const Options& options, Log log,
-                                              AccessLog* access_log) {
+                                              AccessLog* access_log, std::vector<InheritedSocket> inherited) {
   auto impl = std::make_unique<Impl>(service, metrics, options, access_log);
   if (options.tls) {
     MC_TRY_ASSIGN(impl->shared.tls, Tls::load(*options.tls, log));
@@ -147,6 +156,10 @@ Result<std::unique_ptr<Server>> Server::start(Service& service, Metrics& metrics
   for (const ListenAddress& address : options.listen) {
     MC_TRY_ASSIGN(const ListenAddress real, impl->listeners.emplace_back(impl->io, impl->shared).open(address));
     impl->urls.push_back(base_url(real, options.tls ? Scheme::https : Scheme::http));
+  }
+  for (InheritedSocket& socket : inherited) {
+    impl->urls.push_back(base_url(socket.address, options.tls ? Scheme::https : Scheme::http));
+    MC_TRY(impl->listeners.emplace_back(impl->io, impl->shared).adopt(std::move(socket)));
   }
   for (Listener& listener : impl->listeners) listener.accept();
   for (std::size_t i = 0; i < options.io_threads; ++i) {

@@ -41,6 +41,12 @@ struct TlsFiles {
   std::string key;          // PEM, of a mode that keeps others out
 };
 
+// A socket that listens already, as a service manager opens it.
+struct InheritedSocket {
+  sys::Fd socket;
+  ListenAddress address;
+};
+
 struct Options {
   std::vector<ListenAddress> listen;
   std::optional<TlsFiles> tls;  // on all of them; looked at again for each connection, so that they can be renewed
@@ -52,13 +58,13 @@ struct Options {
 
 class Server {
  public:
-  // `service` and `metrics` are borrowed; `access_log` may be null. Kinds: unavailable (address in use), permission,
-  // config (no such address here, or TLS cannot be had with these files), io.
+  // `service` and `metrics` are borrowed; `access_log` may be null; `inherited` is taken over. Kinds: unavailable
+  // (address in use), permission, config (no such address here, or TLS cannot be had with these files), io.
   static Result<std::unique_ptr<Server>> start(Service& service, Metrics& metrics, const Options& options, Log log,
-                                               AccessLog* access_log);
+                                               AccessLog* access_log, std::vector<InheritedSocket> inherited = {});
   ~Server();  // stops
 
-  // Base URLs with the real ports, in the order of Options::listen.
+  // Base URLs with the real ports, in the order of Options::listen, then those of the inherited sockets.
   const std::vector<std::string>& urls() const;
   void stop();
 

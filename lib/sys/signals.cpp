@@ -3,8 +3,6 @@
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
@@ -12,7 +10,6 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
-#include <cstring>
 
 namespace mc::sys {
 namespace {
@@ -87,30 +84,6 @@ void die_by_signal(int signal_number) {
   std::signal(signal_number, SIG_DFL);
   std::raise(signal_number);
   std::_Exit(128 + signal_number);
-}
-
-Status notify_ready(int notify_fd, const std::string& line) {
-  if (notify_fd >= 0) {
-    MC_TRY(write_all(notify_fd, as_bytes(line + "\n"), "the notify descriptor"));
-    ::close(notify_fd);
-  }
-  const char* path = std::getenv("NOTIFY_SOCKET");
-  if (path == nullptr) return {};
-  sockaddr_un address{};
-  const std::size_t length = std::strlen(path);
-  if (length == 0 || length >= sizeof address.sun_path) return {};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path, length);
-  if (path[0] == '@') address.sun_path[0] = '\0';
-  Fd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (!fd.valid()) return fail(errno_error(errno, "cannot create a socket"));
-  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length);
-  const char ready[] = "READY=1";
-  if (::sendto(fd.get(), ready, sizeof ready - 1, MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address), size) <
-      0) {
-    return fail(errno_error(errno, "cannot notify the service manager"));
-  }
-  return {};
 }
 
 }  // namespace mc::sys

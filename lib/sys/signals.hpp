@@ -1,4 +1,4 @@
-// SIGINT and SIGTERM as a readable descriptor, and readiness on a descriptor.
+// SIGINT and SIGTERM as a readable descriptor.
 #pragma once
 
 #include <string>
@@ -42,9 +42,5 @@ class Wakeup {
 
 // Resets `signal_number` to its default and raises it: the death of a batch tool that was asked to stop.
 [[noreturn]] void die_by_signal(int signal_number);
-
-// Writes `line` and a newline to the descriptor that --notify-fd named (nothing when it is negative), and tells
-// systemd READY=1 when NOTIFY_SOCKET is set. Called once, when the program is really ready.
-Status notify_ready(int notify_fd, const std::string& line);
 
 }  // namespace mc::sys

@@ -49,6 +49,29 @@ await() {
   [ "$(jq -r '.chapters[1].start_time' <<<"$output" | cut -c1-5)" = "$(jq -rn "($at / 1e9) | tostring" | cut -c1-5)" ]
 }
 
+@test "the watchdog hears of frames that are durable, and of nothing else" {
+  mkfifo heard
+  notified notify >heard &
+  own_child $!
+  exec 8<heard
+  local line
+  read -r line <&8
+  # Four times in an interval of 40 us: as good as each flush.
+  export NOTIFY_SOCKET=$PWD/notify WATCHDOG_USEC=40
+  start_writer rec
+  read -r line <&8
+  assert_equal "$line" READY=1
+  # The stream's head alone: nothing that could be lost.
+  head -c 1000 "$BATS_FILE_TMPDIR/av.mp4" >&7
+  mc-spool --quiet mark rec "served" || true
+  run -142 bash -c 'read -rt 0.2 <&8'
+  tail -c +1001 "$BATS_FILE_TMPDIR/av.mp4" >&7
+  read -r line <&8
+  assert_equal "$line" WATCHDOG=1
+  exec 7>&-
+  wait $WRITER || true
+}
+
 @test "mark: without a writer, without text, with too much text" {
   expect_exit 66 mc-spool mark nowhere hello
   mc-spool --quiet write rec <"$BATS_FILE_TMPDIR/av.mp4"

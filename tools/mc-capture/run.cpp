@@ -8,6 +8,7 @@
 
 #include "cli/app.hpp"
 #include "media/capture.hpp"
+#include "sys/service_manager.hpp"
 
 namespace mc::tool_capture {
 namespace {

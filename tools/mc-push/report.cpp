@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "sys/service_manager.hpp"
+
 namespace mc::tool_push {
 
 void Report::keep(Status status) {

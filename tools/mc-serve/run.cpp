@@ -16,12 +16,13 @@
 #include "server/key_file.hpp"
 #include "server/server.hpp"
 #include "store/open_store.hpp"
+#include "sys/service_manager.hpp"
 
 namespace mc::tool_serve {
 namespace {
 
 struct Settings {
-  std::vector<std::string> listen{"127.0.0.1:8420"};
+  std::vector<std::string> listen;  // empty: what was inherited, or the default
   std::string store = "file:./data";
   std::string key;
   std::string tls_certificate;
@@ -31,11 +32,12 @@ struct Settings {
 };
 
 void add_options(cli::Invocation& in, Settings& settings) {
-  in.app.add_option("--listen", settings.listen, "ADDRESS:PORT to listen on; port 0: any; may be repeated")
+  in.app
+      .add_option("--listen", settings.listen,
+                  "ADDRESS:PORT to listen on [127.0.0.1:8420]; port 0: any; may be repeated")
       ->type_name("ADDR")
       ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ->capture_default_str();
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   in.app.add_option("--store", settings.store, "where recordings are kept: file:DIRECTORY")
       ->type_name("STORE")
       ->envname("MC_STORE")
@@ -67,15 +69,28 @@ server::Protection protection(const Settings& settings, bool has_secret) {
   return {.tls = !settings.tls_key.empty(), .secret = has_secret};
 }
 
-Result<std::vector<server::ListenAddress>> listen_addresses(const Settings& settings, bool has_secret) {
-  std::vector<server::ListenAddress> addresses;
-  for (const std::string& text : settings.listen) {
-    MC_TRY_ASSIGN(const auto address, server::parse_listen_address(text));
-    MC_TRY(server::check_exposure(address, protection(settings, has_secret),
-                                  settings.accepts_danger ? server::Danger::accepted : server::Danger::refused));
-    addresses.push_back(address);
+// What the service manager opened for us, and what was asked for; the default when that is nothing.
+Status choose_addresses(const Settings& settings, bool has_secret, std::vector<server::ListenAddress>& listen,
+                        std::vector<server::InheritedSocket>& inherited) {
+  MC_TRY_ASSIGN(auto sockets, sys::take_inherited_sockets());
+  std::vector<server::ListenAddress> all;
+  for (sys::Fd& socket : sockets) {
+    MC_TRY_ASSIGN(auto address, server::address_of(socket));
+    all.push_back(address);
+    inherited.push_back({std::move(socket), std::move(address)});
   }
-  return addresses;
+  std::vector<std::string> wanted = settings.listen;
+  if (wanted.empty() && all.empty()) wanted.emplace_back("127.0.0.1:8420");
+  for (const std::string& text : wanted) {
+    MC_TRY_ASSIGN(const auto address, server::parse_listen_address(text));
+    all.push_back(address);
+    listen.push_back(address);
+  }
+  const auto danger = settings.accepts_danger ? server::Danger::accepted : server::Danger::refused;
+  for (const auto& address : all) {
+    MC_TRY(server::check_exposure(address, protection(settings, has_secret), danger));
+  }
+  return {};
 }
 
 // Null: no secret is configured, and no tokens are asked for.
@@ -116,7 +131,8 @@ Result<int> run(cli::Invocation& in) {
   const Log log = in.log();
   server::Options options;
   MC_TRY_ASSIGN(const auto tokens, authority(settings, log));
-  MC_TRY_ASSIGN(options.listen, listen_addresses(settings, tokens != nullptr));
+  std::vector<server::InheritedSocket> inherited;
+  MC_TRY(choose_addresses(settings, tokens != nullptr, options.listen, inherited));
   MC_TRY_ASSIGN(options.tls, tls_files(settings));
   allow_many_descriptors();
 
@@ -137,7 +153,8 @@ Result<int> run(cli::Invocation& in) {
   if (in.json()) {
     access_log = std::make_unique<server::AccessLog>([&in](const std::string& line) { return in.print(line); });
   }
-  MC_TRY_ASSIGN(const auto server, server::Server::start(service, metrics, options, log, access_log.get()));
+  MC_TRY_ASSIGN(const auto server,
+                server::Server::start(service, metrics, options, log, access_log.get(), std::move(inherited)));
 
   json::array urls;
   for (const std::string& url : server->urls()) {
@@ -155,6 +172,7 @@ Result<int> run(cli::Invocation& in) {
 
   MC_TRY(sys::wait_readable(in.stop.stop_fd(), -1));
   log(LogLevel::info, "finishing the requests in flight");
+  (void)sys::notify_service_manager("STOPPING=1");
   server->stop();
   if (access_log) MC_TRY(access_log->finish());
   MC_TRY(in.event("stopped", {}));

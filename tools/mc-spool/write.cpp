@@ -17,6 +17,7 @@
 #include "mc-spool/event_sink.hpp"
 #include "mp4/stream_parser.hpp"
 #include "spool/recorder.hpp"
+#include "sys/service_manager.hpp"
 
 namespace mc::tool_spool {
 namespace {
@@ -307,6 +308,7 @@ class Writer {
   }
 
   void acknowledge(const spool::DurableFrame& frame) {
+    watchdog_.feed();  // what is alive is what reaches the disk
     if (!sink_.active()) return;
     sink_.send(
         {{"event", "durable"}, {"track", frame.track}, {"dts", frame.decode_time}, {"chunk", frame.chunk.value}});
@@ -331,6 +333,7 @@ class Writer {
   Log log_;
   cli::Progress progress_;
   EventSink sink_;
+  sys::Watchdog watchdog_;
   mp4::StreamParser parser_;
   std::uint64_t total_bytes_ = 0;
   std::uint64_t media_bytes_ = 0;
