@@ -52,7 +52,7 @@
 
 #include "digest/sha256.hpp"
 #include "sys/fd.hpp"
-#include "sys/signals.hpp"
+#include "sys/service_manager.hpp"
 #include "wire/protocol.hpp"
 
 namespace {

@@ -24,7 +24,7 @@
 
 #include "sys/fd.hpp"
 #include "sys/file_system.hpp"
-#include "sys/signals.hpp"
+#include "sys/service_manager.hpp"
 
 namespace {
 

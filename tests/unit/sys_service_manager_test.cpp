@@ -29,19 +29,20 @@ class SetClock : public Clock {
 class ServiceManager : public testing::Test {
  protected:
   void TearDown() override {
+    if (!path_.empty()) std::filesystem::remove(path_);
     for (const char* name : {"NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID"}) ::unsetenv(name);
   }
   // A manager's socket, and its name in the environment.
   void listen() {
-    const std::string path = std::filesystem::path(testing::TempDir()) / ("notify-" + std::to_string(::getpid()));
-    std::filesystem::remove(path);
+    path_ = std::filesystem::path(testing::TempDir()) / ("notify-" + std::to_string(::getpid()));
+    std::filesystem::remove(path_);
     socket_ = Fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    ASSERT_LT(path.size(), sizeof address.sun_path);
-    std::strcpy(address.sun_path, path.c_str());
+    ASSERT_LT(path_.size(), sizeof address.sun_path);
+    std::strcpy(address.sun_path, path_.c_str());
     ASSERT_EQ(::bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-    ::setenv("NOTIFY_SOCKET", path.c_str(), 1);
+    ::setenv("NOTIFY_SOCKET", path_.c_str(), 1);
   }
   std::vector<std::string> heard() {
     std::vector<std::string> all;
@@ -50,6 +51,7 @@ class ServiceManager : public testing::Test {
     return all;
   }
 
+  std::string path_;
   Fd socket_;
   SetClock clock_;
 };

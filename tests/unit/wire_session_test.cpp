@@ -13,19 +13,19 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-constexpr std::int64_t kNow = 1'795'000'000'000'000'000;
+constexpr std::int64_t kSessionNow = 1'795'000'000'000'000'000;
 constexpr std::int64_t kSecond = 1'000'000'000;
-const std::string kId(32, 'a');
+const std::string kSessionId(32, 'a');
 
 Session two_guests() {
   Session session;
   session.name = "studio-a";
-  session.id = kId;
-  session.created_ns = kNow;
+  session.id = kSessionId;
+  session.created_ns = kSessionNow;
   session.roster = {{"alice", std::string(64, '1')}, {"bob", std::string(64, '2')}};
   return session;
 }
-Decision at(std::int64_t second, std::string key = {}) { return {kNow + second * kSecond, std::move(key)}; }
+Decision at(std::int64_t second, std::string key = {}) { return {kSessionNow + second * kSecond, std::move(key)}; }
 
 // The whole table: what is not in it is not allowed.
 TEST(TakeStates, EveryStateAndEveryCause) {
@@ -203,11 +203,11 @@ TEST(TakeState, SyncedComesFromReceiptsOfEverybody) {
 }
 
 TEST(StartTime, IsAheadOfTheLongestRoundTrip) {
-  EXPECT_EQ(start_time_ns(kNow, 0), kNow + 2 * kSecond);
-  EXPECT_EQ(start_time_ns(kNow, 40'000'000), kNow + 2 * kSecond);
-  EXPECT_EQ(start_time_ns(kNow, kSecond), kNow + 4 * kSecond);
-  EXPECT_EQ(start_time_ns(kNow, -1), kNow + 2 * kSecond);
-  EXPECT_EQ(start_time_ns(kNow, INT64_MAX), kNow + 30 * kSecond)
+  EXPECT_EQ(start_time_ns(kSessionNow, 0), kSessionNow + 2 * kSecond);
+  EXPECT_EQ(start_time_ns(kSessionNow, 40'000'000), kSessionNow + 2 * kSecond);
+  EXPECT_EQ(start_time_ns(kSessionNow, kSecond), kSessionNow + 4 * kSecond);
+  EXPECT_EQ(start_time_ns(kSessionNow, -1), kSessionNow + 2 * kSecond);
+  EXPECT_EQ(start_time_ns(kSessionNow, INT64_MAX), kSessionNow + 30 * kSecond)
       << "a nonsense from one guest holds up nobody for long";
 }
 
@@ -236,18 +236,18 @@ Telemetry full_telemetry() {
 SessionView full_view() {
   SessionView view;
   view.name = "studio-a";
-  view.id = kId;
+  view.id = kSessionId;
   view.version = 7;
-  view.now_ns = kNow;
+  view.now_ns = kSessionNow;
   view.key = "0123456789abcdef";
   view.guests = {{"alice", true, full_telemetry()}, {"bob", false, std::nullopt}};
   view.takes = {{"001",
                  TakeState::incomplete,
-                 kNow,
-                 kNow + kSecond,
+                 kSessionNow,
+                 kSessionNow + kSecond,
                  {{"alice", Holding::all, {"alice"}}, {"bob", Holding::part, {"bob", "bob~2"}}},
                  {"bob: chunk 7"}},
-                {"002", TakeState::recording, kNow, std::nullopt, {{"alice", Holding::nothing, {}}}, {}}};
+                {"002", TakeState::recording, kSessionNow, std::nullopt, {{"alice", Holding::nothing, {}}}, {}}};
   return view;
 }
 
