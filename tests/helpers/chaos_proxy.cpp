@@ -53,12 +53,13 @@
 #include "digest/sha256.hpp"
 #include "sys/fd.hpp"
 #include "sys/service_manager.hpp"
+#include "sys/signals.hpp"
 #include "wire/protocol.hpp"
 
 namespace {
 
 using namespace mc;
-using Clock = std::chrono::steady_clock;
+using SteadyClock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 // Being slow is what a bad line does: the one place where time is spent on purpose.
@@ -322,13 +323,14 @@ class Proxy {
   // Takes its share of the rate's time.
   void pay(std::uint64_t bytes) {
     if (options_.rate == 0) return;
-    Clock::time_point until;
+    SteadyClock::time_point until;
     {
       const std::lock_guard lock(mutex_);
-      busy_until_ = std::max(busy_until_, Clock::now()) + std::chrono::microseconds(bytes * 1'000'000 / options_.rate);
+      busy_until_ =
+          std::max(busy_until_, SteadyClock::now()) + std::chrono::microseconds(bytes * 1'000'000 / options_.rate);
       until = busy_until_;
     }
-    hold(until - Clock::now());
+    hold(until - SteadyClock::now());
   }
 
   void note(const std::string& status, const Message& request) {
@@ -485,7 +487,7 @@ class Proxy {
   std::condition_variable passed_;
   std::set<int> open_;
   std::uint64_t finished_ = 0;
-  Clock::time_point busy_until_{};
+  SteadyClock::time_point busy_until_{};
   std::atomic<std::uint64_t> exchanges_{0};
 };
 
@@ -559,17 +561,17 @@ int main(int argc, char** argv) {
 
   std::atomic<std::size_t> connections{0};
   std::mt19937_64 random(options.seed);
-  Clock::time_point next_cut = Clock::now() + milliseconds(options.cut_every_ms);
+  SteadyClock::time_point next_cut = SteadyClock::now() + milliseconds(options.cut_every_ms);
   for (;;) {
     int wait_ms = -1;
     if (options.cut_every_ms > 0) {
-      wait_ms =
-          static_cast<int>(std::max<std::int64_t>(std::chrono::ceil<milliseconds>(next_cut - Clock::now()).count(), 0));
+      wait_ms = static_cast<int>(
+          std::max<std::int64_t>(std::chrono::ceil<milliseconds>(next_cut - SteadyClock::now()).count(), 0));
     }
     pollfd p[2] = {{stop->stop_fd(), POLLIN, 0}, {listener.get(), POLLIN, 0}};
     if (::poll(p, 2, wait_ms) < 0 && errno != EINTR) die("poll");
     if (p[0].revents != 0) break;
-    if (options.cut_every_ms > 0 && Clock::now() >= next_cut) {
+    if (options.cut_every_ms > 0 && SteadyClock::now() >= next_cut) {
       next_cut += milliseconds(options.cut_every_ms);
       if (random() % 100 < options.cut_percent) proxy.cut_all();
     }

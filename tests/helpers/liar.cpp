@@ -25,6 +25,7 @@
 #include "sys/fd.hpp"
 #include "sys/file_system.hpp"
 #include "sys/service_manager.hpp"
+#include "sys/signals.hpp"
 
 namespace {
 
