@@ -10,7 +10,6 @@ namespace mc::store {
 namespace {
 
 constexpr char kLockName[] = ".lock";
-constexpr char kStagePrefix[] = ".stage-";
 // The kernel stamps files with the time of its last tick; 50 ms is five ticks of the slowest configuration.
 constexpr std::int64_t kTokenGranularityNs = 50'000'000;
 constexpr std::size_t kMaxRememberedDirectories = 100'000;
@@ -51,7 +50,7 @@ Status FileStore::discard_stages(const Log& log) {
       const std::string child = sys::join_path(directory, entry.name);
       if (depth < 3 && entry.type == sys::FileType::directory && !entry.name.starts_with('.')) {
         MC_TRY(walk(child, depth + 1));
-      } else if (depth == 3 && entry.name.starts_with(kStagePrefix)) {
+      } else if ((depth == 3 || depth == 1) && entry.name.starts_with(kStagePrefix)) {
         MC_TRY(fs_.remove(child));
         ++removed;
       }

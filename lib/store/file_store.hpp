@@ -1,6 +1,7 @@
 // A store in a directory of one host's file system.
 //
 //   ROOT/.lock                               kernel lock: one server per root
+//   ROOT/SESSION/.session                    the session's document; replaced by rename
 //   ROOT/SESSION/TAKE/GUEST/NAME             a published file; the bytes of the guest's spool
 //   ROOT/SESSION/TAKE/GUEST/.recording       which recording the path belongs to (binding.hpp)
 //   ROOT/SESSION/TAKE/GUEST/.stage-…         being received; proves nothing; removed at the next open
@@ -34,6 +35,9 @@
 
 namespace mc::store {
 
+inline constexpr char kStagePrefix[] = ".stage-";
+inline constexpr char kDocumentName[] = ".session";
+
 class FileStore final : public Store {
  public:
   enum class Locking : std::uint8_t { kernel, none };  // none: tests on a simulated file system
@@ -49,6 +53,10 @@ class FileStore final : public Store {
   Result<std::vector<ObjectInfo>> list(const wire::RecordingPath& path) override;
   Status sync(const wire::RecordingPath& path) override;
   Status ensure_durable(const wire::RecordingPath& path, const ObjectInfo& info) override;
+  Result<std::vector<std::string>> recordings(const std::string& session, const std::string& take) override;
+  Result<std::optional<Document>> read_document(const std::string& session) override;
+  Result<bool> swap_document(const std::string& session, const std::optional<std::string>& expected,
+                             std::string_view text) override;
   Result<std::uint64_t> free_bytes() override;
   Status ready() override;
 
@@ -73,6 +81,7 @@ class FileStore final : public Store {
   // The names that we made in it before are durable when this returns; the only way to a 201.
   Status commit_names(const std::string& directory) { return commits_.commit(directory); }
   std::mutex& lock_of(const std::string& directory);
+  Status replace_document(const std::string& directory, std::string_view text);
 
   sys::FileSystem& fs_;
   std::string root_;
@@ -83,7 +92,7 @@ class FileStore final : public Store {
   std::set<std::string> durable_directories_;  // made or seen by us, and the parent synced since
   std::map<std::string, std::size_t> in_use_;  // directory -> stages in it
   std::mutex durable_mutex_;
-  std::unordered_map<std::string, std::string> durable_tokens_;  // of ensure_durable, by path
+  std::unordered_map<std::string, std::string> durable_tokens_;  // of ensure_durable and of documents, by path
   std::array<std::mutex, 64> recording_mutexes_;                 // by hash of the directory: the compare-and-swap
 };
 

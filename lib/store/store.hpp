@@ -22,7 +22,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.hpp"
@@ -82,6 +84,13 @@ class Staged {
   virtual Result<bool> publish_over(const ObjectInfo& expected, Displaced displaced) = 0;
 };
 
+// A small text that belongs to a session and not to a recording.
+struct Document {
+  std::string text;
+  std::string token;  // of these very bytes
+  bool operator==(const Document&) const = default;
+};
+
 class Store {
  public:
   virtual ~Store() = default;
@@ -95,6 +104,15 @@ class Store {
   // The same for one object that was opened: whoever published it may not have got as far as the syncs. Costs nothing
   // when asked again for an object with the same change token.
   virtual Status ensure_durable(const wire::RecordingPath& path, const ObjectInfo& info);
+  // The guests whose recordings lie in a take, by name, sorted. None at all is no error.
+  virtual Result<std::vector<std::string>> recordings(const std::string& session, const std::string& take) = 0;
+  // The session's document, durable by the time it is returned: nobody acts on what a power cut would take back.
+  // Nothing: it has none.
+  virtual Result<std::optional<Document>> read_document(const std::string& session) = 0;
+  // Compare and swap: durable when it returns true. `expected` is the token that was read; nothing: there must be none.
+  // False: another one is there now, and nothing has changed. After an error it may have been swapped or not.
+  virtual Result<bool> swap_document(const std::string& session, const std::optional<std::string>& expected,
+                                     std::string_view text) = 0;
   virtual Result<std::uint64_t> free_bytes() = 0;  // that more can be stored in
   // Can the store be read and written at all? For readiness checks; cheap.
   virtual Status ready() = 0;

@@ -233,6 +233,16 @@ class RottingStore final : public store::Store {
   }
   Result<std::vector<store::ObjectInfo>> list(const wire::RecordingPath& path) override { return real_.list(path); }
   Status sync(const wire::RecordingPath& path) override { return real_.sync(path); }
+  Result<std::vector<std::string>> recordings(const std::string& session, const std::string& take) override {
+    return real_.recordings(session, take);
+  }
+  Result<std::optional<store::Document>> read_document(const std::string& session) override {
+    return real_.read_document(session);
+  }
+  Result<bool> swap_document(const std::string& session, const std::optional<std::string>& expected,
+                             std::string_view text) override {
+    return real_.swap_document(session, expected, text);
+  }
   Result<std::uint64_t> free_bytes() override { return real_.free_bytes(); }
   Status ready() override { return real_.ready(); }
 

@@ -237,6 +237,64 @@ TYPED_TEST_P(StoreConformance, IndexTellsTheHashOfWhatTheStoreHas) {
   EXPECT_EQ(index.files_read(), 1U);
 }
 
+TYPED_TEST_P(StoreConformance, DocumentsAreSwappedOnlyForWhatWasExpected) {
+  EXPECT_EQ(this->store().read_document("studio-a").value(), std::nullopt);
+  EXPECT_FALSE(this->store().swap_document("studio-a", "no such token", "one").value());
+  EXPECT_TRUE(this->store().swap_document("studio-a", std::nullopt, "one").value());
+  EXPECT_FALSE(this->store().swap_document("studio-a", std::nullopt, "two").value()) << "there is one";
+  const auto first = this->store().read_document("studio-a").value();
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->text, "one");
+  EXPECT_TRUE(this->store().swap_document("studio-a", first->token, "two").value());
+  EXPECT_FALSE(this->store().swap_document("studio-a", first->token, "three").value()) << "somebody was faster";
+  this->reopen();
+  const auto second = this->store().read_document("studio-a").value();
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->text, "two");
+  EXPECT_EQ(this->store().read_document("studio-b").value(), std::nullopt) << "each session has its own";
+  // Beside recordings, and in a language of one's own.
+  this->put({"スタジオ", "001", "アリス"}, kChunk, "media");
+  EXPECT_TRUE(this->store().swap_document("スタジオ", std::nullopt, "x").value());
+  EXPECT_EQ(this->store().read_document("スタジオ").value()->text, "x");
+  EXPECT_EQ(this->get({"スタジオ", "001", "アリス"}, kChunk), "media");
+}
+
+// never-lose L16, L17: a change that was made from a stale copy never takes another one away.
+TYPED_TEST_P(StoreConformance, OfManyWhoSwapNoUpdateIsLost) {
+  constexpr int kThreads = 6, kEach = 15;
+  ASSERT_TRUE(this->store().swap_document("studio-a", std::nullopt, "").value());
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([this, t] {
+      for (int i = 0; i < kEach; ++i) {
+        for (;;) {
+          const auto document = this->store().read_document("studio-a").value();
+          const std::string text = document->text + std::to_string(t) + "." + std::to_string(i) + " ";
+          if (this->store().swap_document("studio-a", document->token, text).value()) break;
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  const std::string all = " " + this->store().read_document("studio-a").value()->text;
+  for (int t = 0; t < kThreads; ++t) {
+    for (int i = 0; i < kEach; ++i) {
+      const std::string entry = " " + std::to_string(t) + "." + std::to_string(i) + " ";
+      EXPECT_NE(all.find(entry), std::string::npos) << entry;
+    }
+  }
+}
+
+TYPED_TEST_P(StoreConformance, RecordingsOfATakeAreListed) {
+  EXPECT_EQ(this->store().recordings("studio-a", "001").value(), Names{});
+  this->put({"studio-a", "001", "bob"}, kChunk, "b");
+  this->put({"studio-a", "001", "alice~2"}, kChunk, "a");
+  this->put({"studio-a", "001", "alice"}, kChunk, "a");
+  this->put({"studio-a", "002", "carol"}, kChunk, "c");
+  EXPECT_EQ(this->store().recordings("studio-a", "001").value(), (Names{"alice", "alice~2", "bob"}));
+  EXPECT_EQ(this->store().recordings("studio-a", "002").value(), Names{"carol"});
+}
+
 REGISTER_TYPED_TEST_SUITE_P(StoreConformance, WhatWasPutIsThereAlsoAfterARestart, HashIsThatOfWhatWasWritten,
                             TheSameBytesAgainAreTheSame, OtherBytesNeverReplaceWhatIsThere,
                             WhatWasNotPublishedLeavesNothing, EmptyFilesAreFiles, RecordingsDoNotSeeEachOther,
@@ -244,6 +302,8 @@ REGISTER_TYPED_TEST_SUITE_P(StoreConformance, WhatWasPutIsThereAlsoAfterARestart
                             OpenObjectKeepsItsBytesWhenTheNameGetsOthers, SwapIsRefusedWhenSomebodyElseWasFaster,
                             SwapIsRefusedWhenNothingIsThere, DisplacedBytesAreKeptWhenAskedFor,
                             OfManyAtOnceOneIsCreated, RefusedUploadsDoNotDisturbAcceptedOnes, FirstIdBindsThePath,
-                            RecordingCopiedInIsBoundByItsManifest, IndexTellsTheHashOfWhatTheStoreHas);
+                            RecordingCopiedInIsBoundByItsManifest, IndexTellsTheHashOfWhatTheStoreHas,
+                            DocumentsAreSwappedOnlyForWhatWasExpected, OfManyWhoSwapNoUpdateIsLost,
+                            RecordingsOfATakeAreListed);
 
 }  // namespace mc::store

@@ -136,6 +136,43 @@ TEST_F(FileStoreTest, AnyFailureLeavesAllOrNothing) {
   }
 }
 
+// Of the document the same: after any failure the old or the new one, whole; and no stage that outlives a restart.
+TEST_F(FileStoreTest, AnyFailureOfASwapLeavesTheOldOrTheNewDocument) {
+  for (const bool for_good : {false, true}) {
+    for (std::size_t n = 0; n < 8; ++n) {
+      SCOPED_TRACE(testing::Message() << "at " << n << (for_good ? " for good" : ""));
+      std::filesystem::remove_all(directory_ / "store");
+      open();
+      ASSERT_TRUE(store_->swap_document("studio-a", std::nullopt, "old").value());
+      const std::string token = store_->read_document("studio-a").value()->token;
+      fs_.fail_at(n, EIO, for_good);
+      const auto swapped = store_->swap_document("studio-a", token, "new");
+      fs_.fail_at(0, 0);
+      EXPECT_TRUE(swapped.value_or(true)) << "nobody else swaps";
+      open();
+      const std::string text = store_->read_document("studio-a").value()->text;
+      EXPECT_TRUE(text == "new" || (text == "old" && !swapped)) << text;
+      for (const std::string& name : tree()) EXPECT_EQ(name.find(".stage-"), std::string::npos) << name;
+    }
+  }
+}
+
+TEST_F(FileStoreTest, ADocumentIsDurableBeforeAnybodyIsToldOfIt) {
+  fs_.take_log();
+  ASSERT_TRUE(store_->swap_document("studio-a", std::nullopt, "one").value());
+  EXPECT_EQ(fs_.take_log(), (std::vector<std::string>{
+                                "make_directory studio-a", "sync_directory ", "remove studio-a/.stage-1",
+                                "create studio-a/.stage-1", "write studio-a/.stage-1", "sync studio-a/.stage-1",
+                                "close studio-a/.stage-1", "rename studio-a/.session", "sync_directory studio-a"}));
+  ASSERT_TRUE(store_->read_document("studio-a").value());
+  EXPECT_EQ(fs_.take_log(), std::vector<std::string>{}) << "known to be durable";
+  open();
+  fs_.take_log();
+  ASSERT_TRUE(store_->read_document("studio-a").value());
+  EXPECT_EQ(fs_.take_log(), (std::vector<std::string>{"sync_directory ", "sync_directory studio-a"}))
+      << "whoever wrote it may have died before the sync";
+}
+
 TEST_F(FileStoreTest, RefusedFirstUploadLeavesNoDirectory) {
   { const auto staged = store_->stage(kAlice, kChunk).value(); }
   EXPECT_EQ(tree(), std::vector<std::string>{});

@@ -56,6 +56,13 @@ class MemoryStore final : public Store {
   }
   Result<std::vector<ObjectInfo>> list(const wire::RecordingPath&) override { return std::vector<ObjectInfo>{}; }
   Status sync(const wire::RecordingPath&) override { return {}; }
+  Result<std::vector<std::string>> recordings(const std::string&, const std::string&) override {
+    return std::vector<std::string>{};
+  }
+  Result<std::optional<Document>> read_document(const std::string&) override { return std::nullopt; }
+  Result<bool> swap_document(const std::string&, const std::optional<std::string>&, std::string_view) override {
+    return false;
+  }
   Result<std::uint64_t> free_bytes() override { return 0; }
   Status ready() override { return {}; }
 };
