@@ -33,7 +33,7 @@ inline constexpr std::int64_t kTokenLeewayS = 60;  // clocks differ
 
 enum class Role : std::uint8_t {
   admin,     // everything
-  director,  // of one session: reads it (and controls it, later)
+  director,  // of one session: decides in it, and reads it
   reader,    // reads everything, or one session
   guest,     // writes one guest's recordings, in one session or in one take of it
 };
