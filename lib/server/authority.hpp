@@ -40,6 +40,10 @@ class Authority {
   };
   // Nothing: it is allowed.
   std::optional<Refusal> check(const Request& request, const Route& route);
+  // Whose request it is, once check() had nothing against it. Nothing: there is no token.
+  std::optional<wire::TokenClaims> bearer(const Request& request);
+  // A token for these claims, of the lowest epoch that is not revoked, issued now. Kind: io.
+  Result<std::string> mint(wire::TokenClaims claims);
 
  private:
   Authority(sys::FileSystem& fs, std::string path, SecretMode mode, Log log, const Clock& clock, Secret secret)
@@ -50,6 +54,9 @@ class Authority {
         clock_(clock),
         secret_(std::make_shared<const Secret>(std::move(secret))) {}
   std::shared_ptr<const Secret> current();
+  std::optional<Refusal> judge(const wire::TokenClaims& claims, const Request& request, const Route& route);
+  // Of a token that we signed.
+  std::optional<Result<wire::TokenClaims>> signed_claims(std::string_view text);
 
   sys::FileSystem& fs_;
   const std::string path_;

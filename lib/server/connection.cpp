@@ -10,6 +10,8 @@
 #include <boost/beast/http/read.hpp>
 #include <ctime>
 
+#include "server/control_connection.hpp"
+
 namespace mc::server {
 namespace {
 
@@ -108,6 +110,7 @@ std::int64_t Connection::now_ms() {
 void Connection::stop() {
   net::post(stream_.get_executor(), [self = shared_from_this()] {
     if (self->waiting_for_header_) self->close();
+    if (const auto control = self->control_.lock()) control->stop();
   });
 }
 
@@ -213,6 +216,8 @@ void Connection::take_request() {
   headers.content_type = joined(message, "Content-Type");
   headers.upload_offset = joined(message, wire::kUploadOffsetHeader);
   headers.upload_complete = joined(message, wire::kUploadCompleteHeader);
+  headers.idempotency_key = joined(message, wire::kIdempotencyHeader);
+  headers.upgrade = joined(message, "Upgrade");
   record_.method = request_.method;
   record_.target = request_.target;
 }
@@ -246,6 +251,8 @@ bool Connection::expects_continue() const {
 
 void Connection::dispatch() {
   if (request_.method == "PUT" || request_.method == "PATCH") return begin_upload();
+  if (is_command(request_)) return begin_command();
+  if (is_control(request_)) return begin_control();
   const bool is_joined = std::holds_alternative<JoinedRoute>(parse_route(request_.target));
   auto& pool = is_joined                    ? shared_.joiners
                : is_long_job(request_)      ? shared_.auditors
@@ -255,6 +262,25 @@ void Connection::dispatch() {
   work(pool, [self = shared_from_this()] {
     auto response = std::make_shared<Response>(self->shared_.service.handle(self->request_));
     net::post(self->stream_.get_executor(), [self, response] { self->answer_after_drain(std::move(*response)); });
+  });
+}
+
+void Connection::begin_control() {
+  stream_.expires_never();
+  work(shared_.workers, [self = shared_from_this()] {
+    auto admitted = std::make_shared<std::variant<Response, Service::Admission>>(
+        self->shared_.service.admit_control(self->request_));
+    net::post(self->stream_.get_executor(), [self, admitted] {
+      if (auto* refused = std::get_if<Response>(admitted.get())) return self->answer_after_drain(std::move(*refused));
+      // What came behind the request before it was answered is nothing that a WebSocket client sends.
+      if (self->shared_.stopping || self->buffer_.size() > 0 || !self->parser_->is_done()) return self->give_up();
+      self->record_.status = 101;
+      self->note_request();
+      auto control = std::make_shared<ControlConnection>(self, self->stream_, self->shared_,
+                                                         std::get<Service::Admission>(std::move(*admitted)));
+      self->control_ = control;
+      control->start(self->parser_->get());
+    });
   });
 }
 

@@ -31,6 +31,7 @@ namespace http = boost::beast::http;
 using boost::system::error_code;
 
 class Connection;
+class ControlConnection;
 
 // What the connections of one server share. Outlives them all.
 struct Shared {
@@ -94,6 +95,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void take_request();
   void dispatch();
 
+  void begin_command();
+  void run_command();
+  void begin_control();
   void begin_upload();
   void send_continue();
   void prepare_body();
@@ -141,6 +145,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   AccessRecord record_;
   std::chrono::steady_clock::time_point started_{};
 
+  bool is_command_ = false;                   // the body is for Service::command
+  std::weak_ptr<ControlConnection> control_;  // what this connection has become
   std::unique_ptr<Upload> upload_;
   std::unique_ptr<std::uint8_t[]> piece_;  // for bodies, while one is on its way
   // Of a body whose length is known, once it is being read: its bytes go from the socket into the piece, for Beast

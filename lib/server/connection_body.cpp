@@ -30,6 +30,35 @@ void Connection::begin_upload() {
   });
 }
 
+// The body is small, and is read as a whole into the one piece there is.
+void Connection::begin_command() {
+  const auto length = parser_->content_length();
+  if (length && *length > wire::kMaxControlBytes) {
+    unread_body_ = true;
+    return answer(problem(413, "too-large", "the body is too large"));
+  }
+  is_command_ = true;
+  if (expects_continue()) return send_continue();
+  prepare_body();
+}
+
+void Connection::run_command() {
+  is_command_ = false;
+  if (!body_is_done()) {
+    unread_body_ = true;
+    return answer(problem(413, "too-large", "the body is too large"));
+  }
+  stream_.expires_never();
+  work(shared_.workers, [self = shared_from_this()] {
+    const std::string_view body(reinterpret_cast<const char*>(self->piece_.get()), self->filled_);
+    auto response = std::make_shared<Response>(self->shared_.service.command(self->request_, body));
+    net::post(self->stream_.get_executor(), [self, response] {
+      self->piece_.reset();
+      self->answer(std::move(*response));
+    });
+  });
+}
+
 void Connection::send_continue() {
   out_ = "HTTP/1.1 100 Continue\r\n\r\n";
   pace_.begin();
@@ -37,7 +66,7 @@ void Connection::send_continue() {
 }
 
 void Connection::prepare_body() {
-  piece_size_ = kPieceBytes;
+  piece_size_ = is_command_ ? wire::kMaxControlBytes : kPieceBytes;
   if (const auto length = parser_->content_length(); length && *length < piece_size_) {
     piece_size_ = static_cast<std::size_t>(*length);
   }
@@ -100,6 +129,8 @@ void Connection::on_body(error_code ec) {
 
 void Connection::on_broken_body(error_code ec) {
   pending_ = parse_failure(ec);
+  is_command_ = false;
+  if (!pending_ && !upload_) return give_up();
   if (!pending_) return park_upload();
   drop_upload([self = shared_from_this()] {
     self->unread_body_ = true;
@@ -110,6 +141,7 @@ void Connection::on_broken_body(error_code ec) {
 }
 
 void Connection::store_piece() {
+  if (is_command_) return run_command();
   stream_.expires_never();
   const bool is_last = body_is_done();
   auto& pool = is_last && is_long_job(request_) ? shared_.auditors : shared_.workers;

@@ -22,6 +22,7 @@ struct RequestHeaders {
   std::optional<std::string> content_encoding, content_range;
   std::optional<std::string> range, if_range, if_none_match;
   std::optional<std::string> content_type, upload_offset, upload_complete;
+  std::optional<std::string> idempotency_key, upgrade;
 };
 
 struct Request {

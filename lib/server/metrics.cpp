@@ -55,6 +55,8 @@ std::string Metrics::text(const Now& now) const {
   single(out, "maycast_received_bytes_total", "counter", "bytes of request bodies", received_bytes.load());
   single(out, "maycast_sent_bytes_total", "counter", "bytes of response bodies", sent_bytes.load());
   single(out, "maycast_open_connections", "gauge", "connections open now", open_connections.load());
+  single(out, "maycast_control_connections", "gauge", "of them, control connections of sessions",
+         control_connections.load());
   single(out, "maycast_refused_connections_total", "counter", "connections refused for being too many",
          refused_connections.load());
   single(out, "maycast_idle_connections_closed_total", "counter", "idle connections closed to make room for a new one",

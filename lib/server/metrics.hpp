@@ -15,6 +15,7 @@ struct Metrics {
   std::atomic<std::uint64_t> received_bytes{0};                      // of request bodies
   std::atomic<std::uint64_t> sent_bytes{0};                          // of response bodies
   std::atomic<std::int64_t> open_connections{0};
+  std::atomic<std::int64_t> control_connections{0};  // of them, of sessions
   std::atomic<std::uint64_t> refused_connections{0};
   std::atomic<std::uint64_t> idle_connections_closed{0};  // to make room for a new one
   std::atomic<std::uint64_t> failed_handshakes{0};

@@ -8,6 +8,7 @@ namespace mc::server {
 namespace {
 
 constexpr std::string_view kKeys = "/v1/keys/";
+constexpr std::string_view kSessions = "/v1/sessions";
 constexpr std::string_view kRecordings = "/v1/recordings/";
 
 std::string_view path_of(std::string_view target) {
@@ -77,6 +78,23 @@ Route recording_route(std::string_view rest, std::string_view target) {
   return route;
 }
 
+Route session_route(std::string_view rest) {
+  if (rest.empty()) return SessionRoute{{}, SessionAction::create};
+  if (rest.front() != '/') return UnknownRoute{};
+  rest.remove_prefix(1);
+  const auto slash = rest.find('/');
+  auto session = wire::percent_decode(rest.substr(0, slash));
+  if (!session || !wire::is_name(*session)) return BadNameRoute{"the session is not a name"};
+  if (slash == std::string_view::npos) return SessionRoute{std::move(*session), SessionAction::view};
+  constexpr std::pair<std::string_view, SessionAction> kActions[] = {
+      {"guests", SessionAction::guests}, {"rec", SessionAction::rec},   {"stop", SessionAction::stop},
+      {"finish", SessionAction::finish}, {"join", SessionAction::join}, {"control", SessionAction::control}};
+  for (const auto& [word, action] : kActions) {
+    if (rest.substr(slash + 1) == word) return SessionRoute{std::move(*session), action};
+  }
+  return UnknownRoute{};
+}
+
 }  // namespace
 
 Route parse_route(std::string_view target) {
@@ -86,12 +104,17 @@ Route parse_route(std::string_view target) {
   if (path == "/metrics") return MetricsRoute{};
   if (path == "/v1/key") return KeyRoute{};
   if (path.starts_with(kKeys) && path.size() > kKeys.size()) return KeyRoute{std::string(path.substr(kKeys.size()))};
+  if (path.starts_with(kSessions)) return session_route(path.substr(kSessions.size()));
   if (path.starts_with(kRecordings)) return recording_route(path.substr(kRecordings.size()), target);
   return UnknownRoute{};
 }
 
 std::string allowed_methods(const Route& route) {
   if (std::holds_alternative<UnknownRoute>(route) || std::holds_alternative<BadNameRoute>(route)) return {};
+  if (const auto* session = std::get_if<SessionRoute>(&route)) {
+    const bool is_read = session->action == SessionAction::view || session->action == SessionAction::control;
+    return is_read ? "GET, HEAD" : "POST";
+  }
   const auto* file = std::get_if<FileRoute>(&route);
   if (file != nullptr && file->kind != wire::FileKind::receipt) return "GET, HEAD, PUT, PATCH";
   return "GET, HEAD";  // a receipt is only ever made by the server (never-lose F8)

@@ -41,9 +41,15 @@ struct BadNameRoute {
 struct BadQueryRoute {
   std::string why;
 };
+// /v1/sessions, /v1/sessions/SESSION, /v1/sessions/SESSION/ACTION (mc-session(7)).
+enum class SessionAction : std::uint8_t { create, view, guests, rec, stop, finish, join, control };
+struct SessionRoute {
+  std::string session;  // empty for create
+  SessionAction action = SessionAction::view;
+};
 struct UnknownRoute {};
 using Route = std::variant<UnknownRoute, BadNameRoute, HealthRoute, ReadyRoute, MetricsRoute, KeyRoute, ListingRoute,
-                           FileRoute, JoinedRoute, BadQueryRoute>;
+                           FileRoute, JoinedRoute, BadQueryRoute, SessionRoute>;
 
 // Origin form or absolute form (RFC 9112 3.2); of the query only `verify` of a manifest is looked at. Never fails.
 Route parse_route(std::string_view target);

@@ -22,6 +22,17 @@ bool is_long_job(const Request& request) {
   return std::holds_alternative<ListingRoute>(route);
 }
 
+bool is_command(const Request& request) {
+  return request.method == "POST" && std::holds_alternative<SessionRoute>(parse_route(request.target));
+}
+
+bool is_control(const Request& request) {
+  const Route route = parse_route(request.target);
+  const auto* session = std::get_if<SessionRoute>(&route);
+  return request.method == "GET" && session != nullptr && session->action == SessionAction::control &&
+         request.headers.upgrade.has_value();
+}
+
 bool waits_for_upload(const Request& request) {
   return request.method == "HEAD" && request.headers.recording && request.headers.repr_digest;
 }
@@ -35,7 +46,8 @@ Service::Service(store::Store& store, store::HeldIndex& index, const digest::Pri
       log_(log),
       policy_(policy),
       auditor_(store, index, key, public_key, metrics, log, policy.control_log),
-      joiner_(store, index, auditor_, log) {}
+      joiner_(store, index, auditor_, log),
+      sessions_(store, public_key.fingerprint(), policy.authority, policy.control_log, log) {}
 
 Response Service::failed(const Error& error, const std::string& doing) {
   log_(LogLevel::warning, doing + ": " + error.message);
@@ -75,6 +87,10 @@ Response Service::handle(const Request& request) {
   if (std::holds_alternative<UnknownRoute>(route)) return not_found("no resource has this path");
   if (auto refused = refuse_bearer(request, route)) return std::move(*refused);
   if (request.method != "GET" && request.method != "HEAD") return refuse_method(route);
+  if (const auto* session = std::get_if<SessionRoute>(&route)) {
+    if (allowed_methods(route) == "POST") return refuse_method(route);
+    return sessions_.handle(request, *session, {});
+  }
   if (const auto* file = std::get_if<FileRoute>(&route)) return read_file(*file, request);
   if (const auto* listing = std::get_if<ListingRoute>(&route)) return list(*listing);
   if (const auto* joined = std::get_if<JoinedRoute>(&route)) {
@@ -95,6 +111,30 @@ Response Service::handle(const Request& request) {
                                         .store_free_bytes = free_bytes ? std::optional(*free_bytes) : std::nullopt}));
   }
   return text_response(200, "text/plain", "ok\n");
+}
+
+Response Service::command(const Request& request, std::string_view body) {
+  const Route route = parse_route(request.target);
+  if (!std::holds_alternative<SessionRoute>(route)) return handle(request);
+  if (auto refused = refuse_bearer(request, route)) return std::move(*refused);
+  const auto& session = std::get<SessionRoute>(route);
+  if (session.action == SessionAction::view || session.action == SessionAction::control) return refuse_method(route);
+  return sessions_.handle(request, session, body);
+}
+
+std::variant<Response, Service::Admission> Service::admit_control(const Request& request) {
+  const Route route = parse_route(request.target);
+  if (auto refused = refuse_bearer(request, route)) return std::move(*refused);
+  Admission admission{std::get<SessionRoute>(route).session, {}, policy_.authority == nullptr};
+  if (policy_.authority != nullptr) {
+    const auto claims = policy_.authority->bearer(request);
+    if (claims && claims->role == wire::Role::guest) admission.guest = claims->guest;
+    admission.may_be_guest = claims && claims->role == wire::Role::admin;
+  }
+  const auto view = sessions_.view(admission.session);
+  if (!view) return failed(view.error(), "cannot open the session '" + admission.session + "'");
+  if (!*view) return not_found("there is no such session");
+  return admission;
 }
 
 Response Service::ready() {

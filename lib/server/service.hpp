@@ -6,6 +6,8 @@
 //   upload->finish()                     the answer: 201 or 200 only when the bytes are durable
 //   upload->park(piece)                  instead of either: the connection broke, the upload may go on later
 //   handle(request)                      everything that has no body
+//   command(request, body)               what changes a session; its body is small
+//   admit_control(request)               before the connection becomes a control connection
 //
 // Dropping an Upload without finish() or park() leaves nothing behind; what is parked goes with the service. "Synced"
 // is said only by Auditor (audit.hpp).
@@ -25,6 +27,7 @@
 #include "server/metrics.hpp"
 #include "server/partial_uploads.hpp"
 #include "server/route.hpp"
+#include "server/sessions.hpp"
 #include "store/held_index.hpp"
 #include "store/store.hpp"
 
@@ -34,6 +37,9 @@ inline constexpr std::uint64_t kMaxFileBytes = std::uint64_t{1} << 30;  // a lar
 
 // Does answering this take time in proportion to a whole recording (an audit, a listing)?
 bool is_long_job(const Request& request);
+// Is it one with a small body, that is read as a whole (mc-session(7))?
+bool is_command(const Request& request);
+bool is_control(const Request& request);  // wants to become a control connection
 // Does answering this wait for another connection to let go of its upload? Never to be done where uploads are parked.
 bool waits_for_upload(const Request& request);
 
@@ -51,6 +57,15 @@ class Service {
           Metrics& metrics, Log log, Policy policy = {});
 
   Response handle(const Request& request);
+  Response command(const Request& request, std::string_view body);
+  // Who may sit where in a session.
+  struct Admission {
+    std::string session;
+    std::string guest;          // a guest's token: nobody else
+    bool may_be_guest = false;  // whoever it says it is
+  };
+  std::variant<Response, Admission> admit_control(const Request& request);
+  Sessions& sessions() { return sessions_; }
   // PUT of a whole file, PATCH of the rest of one. `interrupt` breaks the connection that the upload is fed by.
   std::variant<Response, std::unique_ptr<Upload>> begin_upload(const Request& request,
                                                                PartialUploads::Interrupt interrupt);
@@ -81,6 +96,7 @@ class Service {
   Auditor auditor_;
   Joiner joiner_;
   PartialUploads partial_;
+  Sessions sessions_;
   std::array<std::mutex, 64> manifest_mutexes_;  // by path: replacing a manifest is read, compare, swap
 };
 

@@ -192,6 +192,8 @@ Result<Response> Service::store_file(Upload& upload) {
 
   const auto stored = [&](int status) {
     index_.published(route.path, route.name);
+    // The first that comes of a recording; whoever looks on wants to see it.
+    if (route.kind == wire::FileKind::init) sessions_.recording_changed(route.path);
     if (status == 201) ++metrics_.files_stored;
     Response response;
     response.status = status;
@@ -272,6 +274,7 @@ Result<Response> Service::store_manifest(Upload& upload) {
     }
   }
   MC_TRY_ASSIGN(const wire::AuditAnswer answer, auditor_.audit(route.path, bytes, manifest, route.depth));
+  if (answer.synced) sessions_.recording_changed(route.path);
   Response response = text_response(200, "application/json", wire::format_audit_answer(answer) + "\n");
   response.headers.emplace_back("ETag", entity_tag(upload.sha256_));
   return response;
