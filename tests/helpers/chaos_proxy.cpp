@@ -2,7 +2,7 @@
 // to.
 //
 //   chaos_proxy [--seed N] [--notify-fd N] [--log FILE] [--fault NAME:PERCENT[:MS]]... [--rate BYTES_PER_S]
-//               [--delay MS] [--cut-every MS[:PERCENT]] [--calm-after N] [--kill FILE:N:US] SERVER_URL
+//               [--delay MS] [--cut-every MS[:PERCENT]] [--cuts N] [--calm-after N] [--kill FILE:N:US] SERVER_URL
 //
 // It listens on a port of the kernel's choice and writes its URL to the notify descriptor. It ends by SIGTERM, and says
 // on stdout what it did: one line of NAME=COUNT. With --log, a line "STATUS METHOD TARGET SHA-256" for each answer that
@@ -20,8 +20,9 @@
 //   twice       the request goes to the server twice                       late        held back until others went by
 //
 // --rate is shared by all connections, upwards; --delay is added once to each request and once to each answer.
-// --cut-every resets all connections. --calm-after: no fault behind the N-th exchange, for clients that give up at some
-// point. Bodies are at most 64 MiB: it is a test's tool, and holds a request whole only for `twice`.
+// --cut-every resets all connections, --cuts: so many times at most. --calm-after: no fault behind the N-th exchange,
+// for clients that give up at some point. Bodies are at most 64 MiB: it is a test's tool, and holds a request whole
+// only for `twice`.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -97,7 +98,7 @@ struct Options {
   std::map<std::string, Rate> faults;
   std::uint64_t rate = 0;
   unsigned delay_ms = 0;
-  unsigned cut_every_ms = 0, cut_percent = 100;
+  unsigned cut_every_ms = 0, cut_percent = 100, cuts = UINT32_MAX;
   std::uint64_t calm_after = UINT64_MAX;
   std::string kill_file;
   std::uint64_t kill_at = 0, kill_us = 0;
@@ -522,6 +523,8 @@ Options read_options(int argc, char** argv) {
     } else if (name == "--cut-every") {
       options.cut_every_ms = static_cast<unsigned>(number(split(value), "--cut-every"));
       if (!value.empty()) options.cut_percent = static_cast<unsigned>(number(value, "--cut-every"));
+    } else if (name == "--cuts") {
+      options.cuts = static_cast<unsigned>(number(value, "--cuts"));
     } else if (name == "--fault") {
       const std::string fault(split(value));
       if (std::ranges::find(kFaults, fault) == std::end(kFaults)) die("no fault of this name: " + fault, 64);
@@ -561,6 +564,7 @@ int main(int argc, char** argv) {
 
   std::atomic<std::size_t> connections{0};
   std::mt19937_64 random(options.seed);
+  unsigned cuts_left = options.cuts;
   SteadyClock::time_point next_cut = SteadyClock::now() + milliseconds(options.cut_every_ms);
   for (;;) {
     int wait_ms = -1;
@@ -573,7 +577,10 @@ int main(int argc, char** argv) {
     if (p[0].revents != 0) break;
     if (options.cut_every_ms > 0 && SteadyClock::now() >= next_cut) {
       next_cut += milliseconds(options.cut_every_ms);
-      if (random() % 100 < options.cut_percent) proxy.cut_all();
+      if (cuts_left > 0 && random() % 100 < options.cut_percent) {
+        --cuts_left;
+        proxy.cut_all();
+      }
     }
     if (p[1].revents == 0) continue;
     const int fd = ::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC);
