@@ -236,7 +236,7 @@ struct Client::Handle {
     if (!options.ca_file.empty()) set(CURLOPT_CAINFO, options.ca_file.c_str());
     if (request.method == "HEAD") {
       set(CURLOPT_NOBODY, 1L);
-    } else if (request.method == "PUT" || request.method == "PATCH") {
+    } else if (request.method == "PUT" || request.method == "PATCH" || request.method == "POST") {
       set(CURLOPT_UPLOAD, 1L);
       if (request.method != "PUT") set(CURLOPT_CUSTOMREQUEST, request.method.c_str());
       set(CURLOPT_UPLOAD_BUFFERSIZE, kUploadBufferBytes);

@@ -60,7 +60,7 @@ struct FileBody {
 using Body = std::variant<std::monostate, ByteView, FileBody>;  // nothing, memory (borrowed), a file
 
 struct Request {
-  std::string method = "GET";  // GET, HEAD, PUT, PATCH
+  std::string method = "GET";  // GET, HEAD, PUT, PATCH, POST
   std::string url = {};
   Headers headers = {};
   Body body = {};
