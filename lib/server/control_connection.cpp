@@ -29,7 +29,6 @@ ControlConnection::ControlConnection(std::shared_ptr<Connection> connection, Pee
     : connection_(std::move(connection)),
       shared_(shared),
       ws_(stream),
-      incoming_(wire::kMaxControlBytes),
       admission_(std::move(admission)),
       view_timer_(stream.get_executor()) {
   ++shared_.metrics.control_connections;
@@ -51,7 +50,11 @@ void ControlConnection::start(const http::request<http::buffer_body>& request) {
   ws_.read_message_max(wire::kMaxControlBytes);
   ws_.next_layer().expires_never();
   ws_.async_accept(request, [self = shared_from_this()](error_code ec) {
-    if (!ec) self->read();
+    if (ec) return;
+    self->is_open_ = true;
+    // Asked to end meanwhile.
+    if (self->closing_) return self->write_next();
+    self->read();
   });
 }
 
@@ -108,7 +111,7 @@ void ControlConnection::send(Outgoing message) {
 }
 
 void ControlConnection::write_next() {
-  if (is_writing_) return;
+  if (is_writing_ || !is_open_) return;
   if (queue_.empty()) {
     if (!closing_) return;
     is_writing_ = true;

@@ -6,6 +6,7 @@
 // take is dropped. It holds its Connection, and so lives as long as an operation does.
 #pragma once
 
+#include <array>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/beast/websocket/stream.hpp>
 #include <deque>
@@ -21,12 +22,29 @@ namespace mc::server {
 // What websocket::stream wants of a stream that is not one of Beast's own: how to end it, and how to break it off.
 void beast_close_socket(PeerStream& stream);
 void teardown(beast::role_type role, PeerStream& stream, error_code& ec);
+// Reads and forgets until the peer has ended its side too.
 template <class Handler>
-void async_teardown(beast::role_type, PeerStream& stream, Handler&& handler) {
-  // The closing handshake is over, so nothing is lost; the peer ends the connection, or we do.
+struct DiscardRest {
+  PeerStream& stream;
+  Handler handler;
+  std::unique_ptr<std::array<std::uint8_t, 4096>> piece = std::make_unique<std::array<std::uint8_t, 4096>>();
+
+  void operator()(error_code ec, std::size_t) {
+    if (ec) return handler(ec == net::error::eof ? error_code{} : ec);
+    const auto into = net::buffer(*piece);
+    stream.async_read_some(into, std::move(*this));
+  }
+};
+// Our end is said; what still comes is taken first, for a reset would overtake the close frame that says why. The
+// websocket stream's timeout bounds it.
+template <class Handler>
+void async_teardown(beast::role_type role, PeerStream& stream, Handler&& handler) {
   error_code ec;
-  stream.socket().shutdown(net::ip::tcp::socket::shutdown_send, ec);
-  net::post(stream.get_executor(), [handler = std::forward<Handler>(handler)]() mutable { handler(error_code{}); });
+  teardown(role, stream, ec);
+  net::post(stream.get_executor(),
+            [discard = DiscardRest<std::decay_t<Handler>>{stream, std::forward<Handler>(handler)}, ec]() mutable {
+              discard(ec, 0);
+            });
 }
 
 class ControlConnection final : public SessionSubscriber, public std::enable_shared_from_this<ControlConnection> {
@@ -69,6 +87,7 @@ class ControlConnection final : public SessionSubscriber, public std::enable_sha
   beast::flat_buffer incoming_;
   std::deque<Outgoing> queue_;
   std::string writing_;
+  bool is_open_ = false;  // the upgrade was answered
   bool is_writing_ = false;
   std::optional<Code> closing_;
 
