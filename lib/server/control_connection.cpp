@@ -6,7 +6,8 @@
 namespace mc::server {
 namespace {
 
-constexpr std::size_t kMostWaiting = 256;  // messages for a peer that does not take them
+// For a peer that does not take them.
+constexpr std::size_t kMostWaiting = 256, kMostWaitingBytes = 1024 * 1024;
 constexpr std::chrono::milliseconds kBetweenViews{100};
 constexpr std::chrono::seconds kHandshake{30};
 constexpr std::chrono::seconds kSilence{30};
@@ -105,13 +106,17 @@ void ControlConnection::refuse(const char* type, std::string why) {
 // --- sending ------------------------------------------------------------------------------------------------------
 
 void ControlConnection::send(Outgoing message) {
-  if (closing_ || queue_.size() >= kMostWaiting) return;
+  const auto* text = std::get_if<std::string>(&message);
+  const std::size_t size = text == nullptr ? 0 : text->size();
+  if (closing_ || queue_.size() >= kMostWaiting || queued_bytes_ + size > kMostWaitingBytes) return;
+  queued_bytes_ += size;
   queue_.push_back(std::move(message));
   write_next();
 }
 
 void ControlConnection::write_next() {
   if (is_writing_ || !is_open_) return;
+  if (view_ && !closing_) return write(std::move(*std::exchange(view_, std::nullopt)));
   if (queue_.empty()) {
     if (!closing_) return;
     is_writing_ = true;
@@ -120,12 +125,15 @@ void ControlConnection::write_next() {
   }
   const Outgoing next = std::move(queue_.front());
   queue_.pop_front();
-  if (const auto* clock = std::get_if<ClockReply>(&next)) {
-    // T3 as late as can be.
-    writing_ = wire::format_control(wire::ClockAnswer{clock->t1_us, clock->t2_us, now_us()});
-  } else {
-    writing_ = std::get<std::string>(next);
-  }
+  // T3 as late as can be.
+  const auto* clock = std::get_if<ClockReply>(&next);
+  if (clock != nullptr) return write(wire::format_control(wire::ClockAnswer{clock->t1_us, clock->t2_us, now_us()}));
+  queued_bytes_ -= std::get<std::string>(next).size();
+  write(std::get<std::string>(next));
+}
+
+void ControlConnection::write(std::string text) {
+  writing_ = std::move(text);
   is_writing_ = true;
   ws_.text(true);
   ws_.async_write(net::buffer(writing_), [self = shared_from_this()](error_code ec, std::size_t) {
@@ -186,7 +194,9 @@ void ControlConnection::build_view() {
     self->view_pending_ = false;
     // The store does not answer: the client comes back, and asks again.
     if (!text) return self->close(Code::try_again);
-    self->send(std::move(*text));
+    // In the place of one that has not gone yet: only the last counts, and it is never left out.
+    self->view_ = std::move(text);
+    self->write_next();
     if (self->view_due_) self->show();
   });
 }

@@ -76,6 +76,7 @@ class ControlConnection final : public SessionSubscriber, public std::enable_sha
   void refuse(const char* type, std::string why);
   void send(Outgoing message);
   void write_next();
+  void write(std::string text);
   void show();        // the view, soon: at most ten times a second
   void build_view();  // on a worker
   void close(Code code);
@@ -86,6 +87,8 @@ class ControlConnection final : public SessionSubscriber, public std::enable_sha
   beast::websocket::stream<PeerStream&> ws_;
   beast::flat_buffer incoming_;
   std::deque<Outgoing> queue_;
+  std::size_t queued_bytes_ = 0;     // of the texts in it
+  std::optional<std::string> view_;  // to be sent, before the queue
   std::string writing_;
   bool is_open_ = false;  // the upgrade was answered
   bool is_writing_ = false;

@@ -154,6 +154,25 @@ TEST_F(ControlTest, ANewerConnectionOfAGuestTakesThePlaceOfTheOlder) {
   EXPECT_TRUE(newer.next<wire::ClockAnswer>());
 }
 
+// What a slow reader misses is telemetry, and never what was decided.
+TEST_F(ControlTest, AReaderThatIsSlowGetsTheLastViewAllTheSame) {
+  auto director = join("");
+  ASSERT_TRUE(director.view(anything));
+  auto alice = join("alice");
+  ASSERT_TRUE(alice.view(anything));
+  wire::Telemetry telemetry;
+  telemetry.guest = "alice";
+  telemetry.state = "standby";
+  telemetry.alarms = {std::string(50'000, 'x')};
+  constexpr int kMessages = 400;
+  for (int i = 0; i < kMessages; ++i) alice.say(telemetry);
+  alice.say(wire::ClockQuestion{1});
+  ASSERT_TRUE(alice.next<wire::ClockAnswer>()) << "all of it was taken";
+  ASSERT_EQ(command("rec"), 200);
+  ASSERT_TRUE(alice.view([](const auto& view) { return view.recording() != nullptr; }));
+  EXPECT_TRUE(director.view([](const auto& view) { return view.recording() != nullptr; }));
+}
+
 TEST_F(ControlTest, AReceiptIsSeen) {
   ASSERT_EQ(command("rec"), 200);
   ASSERT_EQ(command("stop"), 200);
