@@ -77,6 +77,7 @@ std::string_view trimmed(std::string_view text) {
 
 // libcurl's own words, as the end of one of our lines.
 std::string curl_words(CURLcode code, const char* buffer) {
+  if (code == CURLE_SEND_FAIL_REWIND) return "the connection broke before the answer";  // on_seek, not a person's word
   std::string words = buffer[0] != '\0' ? buffer : curl_easy_strerror(code);
   while (!words.empty() && (words.back() == '\n' || words.back() == '.')) words.pop_back();
   if (words.size() > 1 && words[1] >= 'a' && words[1] <= 'z') words.replace(0, 1, lower_case(words.substr(0, 1)));
