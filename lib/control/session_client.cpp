@@ -1,5 +1,6 @@
 #include "control/session_client.hpp"
 
+#include <algorithm>
 #include <cerrno>
 
 #include "digest/sha256.hpp"
@@ -24,16 +25,18 @@ Result<SessionClient> SessionClient::open(SessionClientOptions options) {
 }
 
 Result<http::Response> SessionClient::ask(const std::string& method, const std::string& target, const std::string& body,
-                                          const char* doing) {
-  MC_TRY_ASSIGN(const ByteBuffer key, digest::random_bytes(kKeyBytes));
+                                          const char* doing, std::string key) {
+  if (key.empty()) {
+    MC_TRY_ASSIGN(key, new_key());
+  }
   http::Request request;
   request.method = method;
   request.url = options_.base_url + target;
   if (method == "POST") {
-    request.headers = {{wire::kIdempotencyHeader, digest::to_hex(key)}, {"Content-Type", "application/json"}};
+    request.headers = {{wire::kIdempotencyHeader, key}, {"Content-Type", "application/json"}};
     request.body = as_bytes(body);
   }
-  const std::int64_t give_up_ns = system_clock().monotonic_ns() + options_.patience_ms * 1'000'000;
+  const std::int64_t begun_ns = system_clock().monotonic_ns();
   http::Backoff backoff({}, http::random_fraction());
   bool has_said = false;
   for (;;) {
@@ -48,8 +51,14 @@ Result<http::Response> SessionClient::ask(const std::string& method, const std::
     if (!failure) return response;
     const std::uint32_t asked_ms = response ? http::retry_after_ms(*response) : 0;
     const bool may_help = failure->kind == ErrorKind::unavailable;
-    const auto wait_ms = static_cast<int>(backoff.next_ms(asked_ms));
-    if (!may_help || system_clock().monotonic_ns() + std::int64_t{wait_ms} * 1'000'000 > give_up_ns) {
+    auto wait_ms = static_cast<std::int64_t>(backoff.next_ms(asked_ms));
+    bool is_over = false;
+    if (options_.patience_ms) {
+      const std::int64_t left_ms = *options_.patience_ms - (system_clock().monotonic_ns() - begun_ns) / 1'000'000;
+      is_over = left_ms <= 0;
+      wait_ms = std::clamp<std::int64_t>(left_ms, 0, wait_ms);
+    }
+    if (!may_help || is_over) {
       // What the caller makes of a 404 is its own affair.
       if (response && response->status == 404) return response;
       return fail(std::move(*failure));
@@ -57,14 +66,20 @@ Result<http::Response> SessionClient::ask(const std::string& method, const std::
     if (!std::exchange(has_said, true)) {
       options_.log(LogLevel::warning, "waiting for the server: " + failure->message);
     }
-    MC_TRY_ASSIGN(const bool stopped, sys::wait_readable(options_.http.stop_fd, wait_ms));
+    MC_TRY_ASSIGN(const bool stopped, sys::wait_readable(options_.http.stop_fd, static_cast<int>(wait_ms)));
     if (stopped) return fail(ErrorKind::unavailable, "stopped by a signal", EINTR);
   }
 }
 
-Result<wire::SessionCreated> SessionClient::create(const std::string& session, const std::vector<std::string>& guests) {
-  MC_TRY_ASSIGN(const auto response, ask("POST", wire::sessions_target(), wire::format_new_session({session, guests}),
-                                         "create the session"));
+Result<std::string> SessionClient::new_key() {
+  MC_TRY_ASSIGN(const ByteBuffer key, digest::random_bytes(kKeyBytes));
+  return digest::to_hex(key);
+}
+
+Result<wire::SessionCreated> SessionClient::create(const std::string& session, const std::vector<std::string>& guests,
+                                                   const std::string& key) {
+  const std::string body = wire::format_new_session({session, guests});
+  MC_TRY_ASSIGN(const auto response, ask("POST", wire::sessions_target(), body, "create the session", key));
   if (!response.ok()) return fail(http::status_error(response, "create the session"));
   return wire::parse_session_created(response.body);
 }

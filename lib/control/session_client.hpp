@@ -27,10 +27,10 @@ namespace mc::control {
 enum class Command : std::uint8_t { rec, stop, finish };
 
 struct SessionClientOptions {
-  std::string base_url;      // as http::check_base_url gives it
-  http::ClientOptions http;  // its stop_fd also ends the waits
-  std::int64_t patience_ms = 30'000;
-  Log log = no_log();  // says once that it waits, and for what
+  std::string base_url;                              // as http::check_base_url gives it
+  http::ClientOptions http;                          // its stop_fd also ends the waits
+  std::optional<std::int64_t> patience_ms = 30'000;  // nothing: for ever
+  Log log = no_log();                                // says once that it waits, and for what
 };
 
 struct CommandAnswer {
@@ -42,17 +42,23 @@ class SessionClient {
  public:
   static Result<SessionClient> open(SessionClientOptions options);
 
-  Result<wire::SessionCreated> create(const std::string& session, const std::vector<std::string>& guests);
+  // A new request's name (Idempotency-Key).
+  static Result<std::string> new_key();
+  // `key`: who may be killed before it has kept the answer keeps the key first, and asks again with it.
+  Result<wire::SessionCreated> create(const std::string& session, const std::vector<std::string>& guests,
+                                      const std::string& key);
   Result<wire::SessionCreated> invite(const std::string& session, const std::vector<std::string>& guests);
   Result<wire::SessionView> view(const std::string& session);
   Result<CommandAnswer> command(const std::string& session, Command command, const std::string& take);
+
+  void set_patience(std::optional<std::int64_t> patience_ms) { options_.patience_ms = patience_ms; }
 
  private:
   SessionClient(SessionClientOptions options, http::Client client)
       : options_(std::move(options)), client_(std::move(client)) {}
   // Any answer that is no reason to try again.
   Result<http::Response> ask(const std::string& method, const std::string& target, const std::string& body,
-                             const char* doing);
+                             const char* doing, std::string key = {});
 
   SessionClientOptions options_;
   http::Client client_;

@@ -82,13 +82,14 @@ record() {
     "$MC_SERVER/v1/recordings/studio-a/001/alice.mp4" | tr -d '\r' | sed -n 's/^ETag: //p')
   size=$(stat -c %s whole/alice.mp4)
   mkdir part
-  head -c $((size / 2)) whole/alice.mp4 >part/.alice.mp4.part
-  printf %s "$tag" >part/.alice.mp4.tag
+  # Behind what is durable a power cut leaves anything.
+  { head -c $((size / 2)) whole/alice.mp4; head -c 100 /dev/zero; } >part/.alice.mp4.part
+  printf '%s %s' "$tag" $((size / 2)) >part/.alice.mp4.tag
   run -0 --separate-stderr mc-direct --json get studio-a 001 -o part
   cmp whole/alice.mp4 part/alice.mp4
   assert_equal "$(jq -s '.[-1].bytes' <<<"$output")" $((size - size / 2))
   head -c 1000 /dev/zero >part/.alice.mp4.part
-  printf %s '"of another one"' >part/.alice.mp4.tag
+  printf %s '"of another one" 1000' >part/.alice.mp4.tag
   mc-direct --quiet get studio-a 001 -o part
   cmp whole/alice.mp4 part/alice.mp4
 }
@@ -108,6 +109,39 @@ record() {
   assert_equal "$(cat take)" 001
   run -0 --separate-stderr mc-direct --json status studio-a
   assert_equal "$(jq -r '.takes[0].state' <<<"$output")" finalizing
+}
+
+@test "a server that is away: wait keeps its time, watch goes on, get says what is missing" {
+  direct_server
+  mapfile -t urls < <(mc-direct --quiet new studio-a --guest alice --guest bob --token-file admin)
+  mc-direct --quiet rec studio-a
+  mkfifo seen
+  mc-direct --quiet --json watch studio-a >seen &
+  own_child $!
+  exec 8<seen
+  local line
+  read -r line <&8
+  kill -KILL "$SERVER_PID"
+  wait "$SERVER_PID" || true
+  run -75 timeout 20 mc-direct wait studio-a --timeout 1s
+  SERVER_LISTEN=${MC_SERVER#http://} start_server store --secret-file secret
+  mc-direct --quiet stop studio-a
+  read -r line <&8
+  assert_equal "$(jq -r '.session.takes[0].state' <<<"$line")" finalizing
+}
+
+@test "new that was killed before it kept its answer is run again" {
+  direct_server
+  mc-direct --quiet new studio-a --guest alice --token-file admin >first
+  # The state in which a kill behind the request leaves it: the session is there, the request's name too.
+  mkdir -p state/maycast
+  key=$(jq -r .create.key store/studio-a/.session)
+  printf %s "$key" >state/maycast/director-studio-a.request
+  rm state/maycast/director-studio-a
+  mc-direct --quiet new studio-a --guest alice --token-file admin >second
+  [ -s second ]
+  mc-direct --quiet rec studio-a
+  [ ! -e state/maycast/director-studio-a.request ]
 }
 
 @test "watch tells each change" {

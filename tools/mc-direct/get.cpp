@@ -23,8 +23,10 @@ struct Totals {
   std::atomic<std::uint64_t> received{0}, files{0};
 };
 
-// One file. What has come of it lies in .NAME.part, and the tag of what it is a part of in .NAME.tag: another run goes
-// on from there.
+constexpr std::uint64_t kSyncEveryBytes = 64U << 20;
+
+// One file. What has come of it lies in .NAME.part; .NAME.tag says what it is a part of, and how much of it is durable:
+// another run goes on from there, and never from what a power cut may have taken back.
 class Fetch {
  public:
   Fetch(http::Client& client, const GetOptions& options, const std::string& recording, Totals& totals)
@@ -67,11 +69,12 @@ class Fetch {
       return fail(ErrorKind::protocol, "the server does not say how long '" + url_ + "' is");
     }
     MC_TRY(prepare(tag, size));
-    if (have_ < size) MC_TRY(fetch(tag));
+    const Status fetched = have_ < size ? fetch(tag) : Status{};
+    if (fs_.info(part_)) MC_TRY(sync_part(tag));
+    MC_TRY(fetched);
     if (have_ != size) {
       return fail(ErrorKind::unavailable, fmt::format("'{}' ended after {} of {} bytes", url_, have_, size));
     }
-    MC_TRY(sync_part());
     MC_TRY(sys::publish_file(fs_, part_, path_));
     (void)fs_.remove(tag_);
     ++totals_.files;
@@ -82,11 +85,21 @@ class Fetch {
   Status prepare(const std::string& tag, std::uint64_t size) {
     const auto known = sys::read_file(fs_, tag_, 1024);
     const auto info = fs_.info(part_);
-    have_ = info ? info->size_bytes : 0;
-    if (known && as_text(*known) == tag && info && have_ <= size) return {};
-    if (info) MC_TRY(fs_.remove(part_));
     have_ = 0;
-    MC_TRY(sys::stage_file(fs_, tag_, as_bytes(tag)));
+    if (known && info) {
+      const std::string_view text = as_text(*known);
+      const auto space = text.rfind(' ');
+      if (space != std::string_view::npos && text.substr(0, space) == tag) {
+        (void)std::from_chars(text.data() + space + 1, text.data() + text.size(), have_);
+      }
+      if (have_ > info->size_bytes || have_ > size) have_ = 0;
+    }
+    if (have_ > 0) {
+      MC_TRY_ASSIGN(const auto file, fs_.open_update(part_));
+      MC_TRY(file->truncate(have_));
+      return file->close();
+    }
+    if (info) MC_TRY(fs_.remove(part_));
     return {};
   }
 
@@ -99,7 +112,7 @@ class Fetch {
       MC_TRY(file->write(piece));
       have_ += piece.size();
       totals_.received += piece.size();
-      return {};
+      return have_ >= synced_ + kSyncEveryBytes ? sync_part(tag) : Status{};
     };
     auto response = client_.perform(request);
     MC_TRY(file->close());
@@ -114,10 +127,17 @@ class Fetch {
     return {};
   }
 
-  Status sync_part() {
-    MC_TRY_ASSIGN(const auto file, fs_.open_append(part_));
-    MC_TRY(file->sync());
-    return file->close();
+  // What has come is durable, and then it is noted that it is.
+  Status sync_part(const std::string& tag) {
+    {
+      MC_TRY_ASSIGN(const auto file, fs_.open_append(part_));
+      MC_TRY(file->sync());
+      MC_TRY(file->close());
+    }
+    MC_TRY(fs_.sync_directory(options_.directory));
+    synced_ = have_;
+    MC_TRY(sys::stage_file(fs_, tag_ + ".new", as_bytes(fmt::format("{} {}", tag, have_))));
+    return sys::publish_file(fs_, tag_ + ".new", tag_);
   }
 
   http::Client& client_;
@@ -126,6 +146,7 @@ class Fetch {
   sys::FileSystem& fs_;
   const std::string url_, path_, part_, tag_;
   std::uint64_t have_ = 0;
+  std::uint64_t synced_ = 0;
 };
 
 }  // namespace
@@ -144,7 +165,8 @@ Result<int> get(cli::Invocation& in, control::SessionClient& client, const GetOp
   Totals totals;
   std::mutex mutex;
   std::size_t next = 0;
-  std::optional<Error> fatal;
+  std::optional<Error> fatal;        // of us: no other can be fetched either
+  std::optional<Error> unavailable;  // of one: it may be there when it is asked for again
   std::atomic<std::size_t> running{0};
   const auto work = [&] {
     auto http = http::Client::open(options.http);
@@ -164,7 +186,9 @@ Result<int> get(cli::Invocation& in, control::SessionClient& client, const GetOp
       }
       const ErrorKind kind = got.error().kind;
       // Of the recording, and the others may be had; or of us, and none can.
-      if (kind == ErrorKind::refused || kind == ErrorKind::not_found || kind == ErrorKind::damaged) {
+      const bool is_away = kind == ErrorKind::unavailable && got.error().sys_errno != EINTR;
+      if (is_away && !unavailable) unavailable = got.error();
+      if (is_away || kind == ErrorKind::refused || kind == ErrorKind::not_found || kind == ErrorKind::damaged) {
         missing.push_back(recording + ": " + got.error().message);
       } else if (!fatal) {
         fatal = got.error();
@@ -180,17 +204,19 @@ Result<int> get(cli::Invocation& in, control::SessionClient& client, const GetOp
     while (running > 0) {
       progress.show(fmt::format("{} of {} recordings, {}", totals.files.load(), wanted.size(),
                                 cli::human_bytes(totals.received.load())));
-      (void)sys::wait_readable(in.stop.stop_fd(), 100);
+      // After a signal the transfers end by themselves.
+      if (sys::wait_readable(in.stop.stop_fd(), 100).value_or(true)) break;
     }
   }
   for (std::thread& thread : threads) thread.join();
-  if (fatal) return fail(std::move(*fatal));
   for (const std::string& line : missing) in.log()(LogLevel::error, "missing: " + line);
+  if (fatal) return fail(std::move(*fatal));
   json::array lines;
   for (const std::string& line : missing) lines.emplace_back(line);
   MC_TRY(in.event("finished", {{"files", totals.files.load()}, {"bytes", totals.received.load()}, {"missing", lines}}));
   in.log()(LogLevel::info,
            fmt::format("{} recordings of take {} in '{}'", totals.files.load(), options.take, options.directory));
+  if (unavailable) return fail(std::move(*unavailable));
   return missing.empty() ? cli::kDone : cli::kNegative;
 }
 

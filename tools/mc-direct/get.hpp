@@ -16,7 +16,8 @@ struct GetOptions {
   http::ClientOptions http;
 };
 
-// 0: every recording of every guest is there, whole and durable. 1: something is missing, and is named.
+// 0: every recording of every guest is there, whole and durable. 1: something is missing, and is named. Kind
+// unavailable: of what is missing some may come when it is asked for again.
 Result<int> get(cli::Invocation& in, control::SessionClient& client, const GetOptions& options);
 
 }  // namespace mc::tool_direct

@@ -37,13 +37,13 @@ class Director {
 
   Result<int> create() {
     MC_TRY_ASSIGN(auto client, connect(false));
-    MC_TRY_ASSIGN(const auto created, client.create(arguments_.session, arguments_.guests));
-    std::string saved;
-    if (!created.director_token.empty()) {
-      MC_TRY_ASSIGN(saved, save(created.director_token));
-      in_.log()(LogLevel::info, "the director's token is in '" + saved + "'");
-    }
-    return invitations(created, saved);
+    MC_TRY_ASSIGN(const std::string path, token_path());
+    MC_TRY_ASSIGN(const std::string key, kept_key(path + ".request"));
+    const auto created = client.create(arguments_.session, arguments_.guests, key);
+    if (created) return keep(*created, path);
+    // Refused for good: another request is another one.
+    if (created.error().kind != ErrorKind::unavailable) (void)sys::real_file_system().remove(path + ".request");
+    return fail(created.error());
   }
 
   Result<int> invite() {
@@ -152,20 +152,44 @@ class Director {
     return sys::join_path(sys::join_path(directory, "maycast"), "director-" + wire::percent_encode(arguments_.session));
   }
 
-  Result<std::string> save(const std::string& token) const {
+  // `new` may be killed before it has kept what it is told once: its request has a name that outlives it, and who runs
+  // it again gets the answer again.
+  Result<std::string> kept_key(const std::string& path) const {
+    if (const auto kept = sys::read_file(sys::real_file_system(), path, 256); kept && !kept->empty()) {
+      return std::string(as_text(*kept));
+    }
+    MC_TRY_ASSIGN(std::string key, control::SessionClient::new_key());
+    MC_TRY(save(path, key));
+    return key;
+  }
+
+  Result<int> keep(const wire::SessionCreated& created, const std::string& path) {
+    std::string saved;
+    if (!created.director_token.empty()) {
+      auto kept = save(path, created.director_token + "\n");
+      if (!kept) {
+        return fail(std::move(kept)
+                        .error()
+                        .within("the session is there, but its token cannot be kept")
+                        .with_hint("make room and run the same command again"));
+      }
+      saved = path;
+      in_.log()(LogLevel::info, "the director's token is in '" + saved + "'");
+    }
+    MC_TRY_ASSIGN(const int code, invitations(created, saved));
+    (void)sys::real_file_system().remove(path + ".request");
+    return code;
+  }
+
+  // A file that nobody else can read.
+  static Status save(const std::string& path, const std::string& text) {
     auto& fs = sys::real_file_system();
-    MC_TRY_ASSIGN(std::string path, token_path());
     const mode_t before = ::umask(077);
     Status saved = sys::make_directories(fs, sys::parent_path(path));
-    if (saved) saved = sys::stage_file(fs, path + ".new", as_bytes(token + "\n"));
+    if (saved) saved = sys::stage_file(fs, path + ".new", as_bytes(text));
     if (saved) saved = sys::publish_file(fs, path + ".new", path);
     ::umask(before);
-    if (saved) return path;
-    // The session is there, and this is its only key: said, so that it is not lost.
-    return fail(std::move(saved)
-                    .error()
-                    .within("the session is created, but its token cannot be kept")
-                    .with_hint("run the same command again with --save-token FILE and another session name"));
+    return saved;
   }
 
   Result<int> invitations(const wire::SessionCreated& answer, const std::string& saved) {

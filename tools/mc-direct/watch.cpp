@@ -92,6 +92,7 @@ Result<int> status(cli::Invocation& in, control::SessionClient& client, const st
 Result<int> watch(cli::Invocation& in, control::SessionClient& client, const std::string& session) {
   const bool draws = !in.json() && ::isatty(STDOUT_FILENO) == 1;
   std::optional<wire::SessionView> last;
+  client.set_patience(std::nullopt);  // it is in an outage that one wants to look
   for (;;) {
     auto view = client.view(session);
     if (!view && view.error().sys_errno == EINTR) return cli::kDone;
@@ -110,6 +111,12 @@ Result<int> wait(cli::Invocation& in, control::SessionClient& client, const Wait
   const std::int64_t begun_ns = system_clock().monotonic_ns();
   cli::Progress progress(in);
   for (;;) {
+    std::optional<std::int64_t> left_ms;
+    if (options.timeout_s) {
+      const auto waited_ms = (system_clock().monotonic_ns() - begun_ns) / 1'000'000;
+      left_ms = std::max<std::int64_t>(static_cast<std::int64_t>(*options.timeout_s * 1000) - waited_ms, 0);
+    }
+    client.set_patience(left_ms);
     MC_TRY_ASSIGN(const auto view, client.view(options.session));
     const wire::TakeView* take = view.find(options.take);
     if (options.take.empty() && !view.takes.empty()) take = &view.takes.back();
