@@ -165,3 +165,32 @@ END
   mkdir results
   counted '0 0 0'
 }
+
+@test "what failed is said again at the end: the cases that failed, and why" {
+  mkdir results
+  cat >results/ctest.xml <<'END'
+  <testcase name="cli/good" status="run"><system-out>ok 1 fine
+</system-out></testcase>
+  <testcase name="cli/bad" status="fail"><system-out>1..2
+not ok 1 a &lt;thing&gt;
+# why
+ok 2 another
+</system-out></testcase>
+  <testcase name="unit/bad" status="fail"><system-out>[ RUN      ] A.b
+x.cpp:3: Failure
+Expected: 1
+[  FAILED  ] A.b (3 ms)
+[       OK ] A.c
+</system-out></testcase>
+  <testcase name="unit/dead" status="fail"><system-out>[ RUN      ] A.b
+Segmentation fault
+</system-out></testcase>
+END
+  run -0 "$BATS_TEST_DIRNAME/../helpers/failed-tests" results
+  for line in cli/bad: '  not ok 1 a <thing>' '  # why' unit/bad: '  Expected: 1' unit/dead: '  Segmentation fault'; do
+    assert_line "$line"
+  done
+  refute_output --partial good
+  refute_output --partial another
+  refute_output --partial 'A.c'
+}
