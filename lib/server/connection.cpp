@@ -250,7 +250,10 @@ bool Connection::expects_continue() const {
 }
 
 void Connection::dispatch() {
-  if (request_.method == "PUT" || request_.method == "PATCH") return begin_upload();
+  if (request_.method == "PUT" || request_.method == "PATCH") {
+    stores_whole_ = is_small_and_here();
+    return stores_whole_ ? prepare_body() : begin_upload();
+  }
   if (is_command(request_)) return begin_command();
   if (is_control(request_)) return begin_control();
   const bool is_joined = std::holds_alternative<JoinedRoute>(parse_route(request_.target));

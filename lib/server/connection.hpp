@@ -2,8 +2,9 @@
 //
 // A connection is a chain of callbacks on its own strand with exactly one operation outstanding, on the socket or on a
 // worker: read a header, read the body in pieces (each written to the stage by a worker before the next is read), write
-// the answer, start again. Requests that were pipelined wait in `buffer_`. The object lives as long as an operation
-// holds it. Over TLS the handshake comes first, under the same deadline as the header.
+// the answer, start again. A small body that is there with its header is stored by one job. Requests that were
+// pipelined wait in `buffer_`. The object lives as long as an operation holds it. Over TLS the handshake comes first,
+// under the same deadline as the header.
 #pragma once
 
 #include <atomic>
@@ -84,6 +85,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
  private:
   using Next = std::function<void()>;
   static constexpr std::size_t kPieceBytes = 256 * 1024;
+  static constexpr std::size_t kSmallBodyBytes = 64 * 1024;
   static constexpr std::size_t kDrainPieceBytes = 16 * 1024;
   static constexpr std::size_t kMaxDrainBytes = 1024 * 1024;
   static constexpr std::size_t kReadAheadBytes = 64 * 1024;
@@ -98,7 +100,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void begin_command();
   void run_command();
   void begin_control();
+  bool is_small_and_here();
   void begin_upload();
+  PartialUploads::Interrupt interrupt();
+  void refuse_upload(Response response);
+  void store_whole();
   void send_continue();
   void prepare_body();
   void read_body();
@@ -146,6 +152,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::chrono::steady_clock::time_point started_{};
 
   bool is_command_ = false;                   // the body is for Service::command
+  bool stores_whole_ = false;                 // the upload begins when the body is here
   std::weak_ptr<ControlConnection> control_;  // what this connection has become
   std::unique_ptr<Upload> upload_;
   std::unique_ptr<std::uint8_t[]> piece_;  // for bodies, while one is on its way

@@ -7,25 +7,66 @@
 
 namespace mc::server {
 
+// A small body is mostly there when its header is. Then beginning, writing and publishing are one job, for threads that
+// wake each other cost more than such a body does. One that is still on its way begins its upload first, so that others
+// can find it and go on with it should it break.
+bool Connection::is_small_and_here() {
+  const auto length = parser_->content_length();
+  if (request_.method != "PUT" || !length || *length > kSmallBodyBytes) return false;
+  error_code ec;
+  return buffer_.size() + stream_.socket().available(ec) >= *length;
+}
+
 void Connection::begin_upload() {
+  stores_whole_ = false;
   stream_.expires_never();
   work(shared_.workers, [self = shared_from_this()] {
     auto begun = std::make_shared<std::variant<Response, std::unique_ptr<Upload>>>(
-        self->shared_.service.begin_upload(self->request_, [weak = self->weak_from_this()] {
-          if (const auto fed = weak.lock()) fed->abort();
-        }));
+        self->shared_.service.begin_upload(self->request_, self->interrupt()));
     net::post(self->stream_.get_executor(), [self, begun] {
-      if (auto* refused = std::get_if<Response>(begun.get())) {
-        // A rest that has no place: reading it on a slow link would cost more than a new connection.
-        if (self->request_.method == "PATCH" && refused->status == 409) {
-          self->unread_body_ = !self->body_is_done();
-          return self->answer(std::move(*refused));
-        }
-        return self->answer_after_drain(std::move(*refused));
-      }
+      if (auto* refused = std::get_if<Response>(begun.get())) return self->refuse_upload(std::move(*refused));
       self->upload_ = std::get<std::unique_ptr<Upload>>(std::move(*begun));
+      if (self->piece_) return self->read_body();  // a part of it is there already
       if (self->expects_continue()) return self->send_continue();
       self->prepare_body();
+    });
+  });
+}
+
+// Somebody wants the upload parked, so that another connection can go on with it.
+PartialUploads::Interrupt Connection::interrupt() {
+  return [weak = weak_from_this()] {
+    if (const auto fed = weak.lock()) fed->abort();
+  };
+}
+
+void Connection::refuse_upload(Response response) {
+  // A rest that has no place: reading it on a slow link would cost more than a new connection.
+  if (request_.method == "PATCH" && response.status == 409) {
+    unread_body_ = !body_is_done();
+    return answer(std::move(response));
+  }
+  answer_after_drain(std::move(response));
+}
+
+void Connection::store_whole() {
+  stores_whole_ = false;
+  stream_.expires_never();
+  work(is_long_job(request_) ? shared_.auditors : shared_.workers, [self = shared_from_this()] {
+    auto response = std::make_shared<Response>();
+    {
+      auto begun = self->shared_.service.begin_upload(self->request_, self->interrupt());
+      if (auto* refused = std::get_if<Response>(&begun)) {
+        *response = std::move(*refused);
+      } else {
+        Upload& upload = *std::get<std::unique_ptr<Upload>>(begun);
+        auto failed = upload.write({self->piece_.get(), self->filled_});
+        *response = failed ? std::move(*failed) : upload.finish();
+      }
+    }
+    net::post(self->stream_.get_executor(), [self, response] {
+      self->piece_.reset();
+      self->answer(std::move(*response));
     });
   });
 }
@@ -79,6 +120,7 @@ void Connection::prepare_body() {
 }
 
 void Connection::read_body() {
+  if (stores_whole_ && body_is_done()) return store_whole();
   if (body_is_done() || (piece_size_ > 0 && filled_ == piece_size_)) return store_piece();
   if (body_left_) return read_plain_body();
   auto& body = parser_->get().body();
@@ -112,6 +154,7 @@ void Connection::read_plain_body() {
                             took(n);
                             self->pace_.moved(n, std::chrono::steady_clock::now());
                             if (ec) return self->on_broken_body(ec);
+                            if (self->stores_whole_ && *self->body_left_ > 0) return self->begin_upload();
                             self->read_body();
                           });
 }
