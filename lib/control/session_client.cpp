@@ -100,6 +100,15 @@ Result<wire::SessionView> SessionClient::view(const std::string& session) {
   return wire::session_view_from_json(document);
 }
 
+Result<wire::JoinAnswer> SessionClient::join(const std::string& session, const std::string& guest,
+                                             const std::string& code) {
+  MC_TRY_ASSIGN(const auto response,
+                ask("POST", wire::session_target(session, "join"), wire::format_join_request({guest, code}), "join"));
+  if (response.status == 404) return fail(no_session(session));
+  if (!response.ok()) return fail(http::status_error(response, "join"));
+  return wire::parse_join_answer(response.body);
+}
+
 Result<CommandAnswer> SessionClient::command(const std::string& session, Command command, const std::string& take) {
   const char* action = command == Command::rec ? "rec" : command == Command::stop ? "stop" : "finish";
   MC_TRY_ASSIGN(const auto response,

@@ -49,6 +49,9 @@ class SessionClient {
                                       const std::string& key);
   Result<wire::SessionCreated> invite(const std::string& session, const std::vector<std::string>& guests);
   Result<wire::SessionView> view(const std::string& session);
+  // The guest's token for its code. Kinds also: permission (no such guest, or not its code; that cannot be told apart).
+  // After too many wrong codes the server wants some rest, and gets it within the patience.
+  Result<wire::JoinAnswer> join(const std::string& session, const std::string& guest, const std::string& code);
   Result<CommandAnswer> command(const std::string& session, Command command, const std::string& take);
 
   void set_patience(std::optional<std::int64_t> patience_ms) { options_.patience_ms = patience_ms; }

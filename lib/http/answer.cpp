@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::size_t kMaxWordsBytes = 300;
 
-// The server's words go to a terminal: one line, no control characters, bounded.
+// The server's words go to a terminal.
 std::string printable(std::string_view text) {
   std::string out(text.substr(0, kMaxWordsBytes));
   std::ranges::replace_if(
@@ -34,12 +34,15 @@ std::optional<wire::Problem> problem_of(const Response& response) {
   return wire::parse_problem(response.body);
 }
 
+std::string words_of(const wire::Problem& problem) {
+  std::string words = printable(problem.title);
+  if (!problem.detail.empty()) words += (words.empty() ? "" : ": ") + printable(problem.detail);
+  return words;
+}
+
 Error status_error(const Response& response, std::string_view what) {
-  std::string words;
-  if (const auto problem = problem_of(response)) {
-    words = printable(problem->title);
-    if (!problem->detail.empty()) words += (words.empty() ? "" : ": ") + printable(problem->detail);
-  }
+  const auto problem = problem_of(response);
+  const std::string words = problem ? words_of(*problem) : std::string();
   std::string message = fmt::format("cannot {}: the server answered {}", what, response.status);
   if (!words.empty()) message += " (" + words + ")";
   return Error{kind_of(response.status), std::move(message), 0, {}};

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "http/client.hpp"
@@ -11,6 +12,9 @@ namespace mc::http {
 
 // The problem document of an answer (RFC 9457), when it has one.
 std::optional<wire::Problem> problem_of(const Response& response);
+
+// "title: detail", for a terminal: one line, no control characters, bounded.
+std::string words_of(const wire::Problem& problem);
 
 // Kinds: unavailable (408, 425, 429 and 5xx, 507 with them; but not 501 and 505), permission (401, 403, 407),
 // refused (every other 4xx, 501, 505), protocol (1xx and 3xx: nothing that we asked for). The message is

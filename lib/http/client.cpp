@@ -266,7 +266,13 @@ struct Client::Handle {
       if (curl_multi_poll(multi.get(), stop.data(), options.stop_fd >= 0 ? 1 : 0, poll_ms, nullptr) != CURLM_OK) {
         return CURLE_FAILED_INIT;
       }
-      if (stop[0].revents != 0) return std::nullopt;
+      if (stop[0].revents != 0) {
+#if LIBCURL_VERSION_NUM >= 0x075700  // 7.87
+        // A name that is being looked up may take its half minute on its own; otherwise libcurl would wait for it.
+        curl_easy_setopt(easy.get(), CURLOPT_QUICK_EXIT, 1L);
+#endif
+        return std::nullopt;
+      }
       if (std::exchange(transfer.is_paused, false)) curl_easy_pause(easy.get(), CURLPAUSE_CONT);
     }
   }

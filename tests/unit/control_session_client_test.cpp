@@ -58,6 +58,34 @@ TEST(SessionClient, WhatSpeaksAgainstItIsAnAnswer) {
   EXPECT_EQ(answer->refused->state, wire::TakeState::synced);
 }
 
+TEST(SessionClient, ACodeIsExchangedForATokenAndAWrongOneIsToldInTheServersWords) {
+  int asked = 0;
+  test::FakeServer server([&](const FakeRequest& request) -> FakeAnswer {
+    EXPECT_EQ(request.method + " " + request.target, "POST /v1/sessions/studio-a/join");
+    ++asked;
+    if (asked == 1) {
+      return {.status = 429, .body = "{}", .content_type = "application/json", .more_headers = {"Retry-After: 0"}};
+    }
+    const auto wanted = wire::parse_join_request(request.body);
+    if (!wanted || *wanted != wire::JoinRequest{"alice", "7KQF-9T2M"}) {
+      return {.status = 403,
+              .body = R"({"type":"not-invited","status":403,"title":"no such guest is invited with this code"})",
+              .content_type = "application/problem+json"};
+    }
+    return {.body = wire::format_join_answer({"a.b.c", "0123456789abcdef"})};
+  });
+  auto client = client_of(server);
+  const auto joined = client.join("studio-a", "alice", "7KQF-9T2M");
+  ASSERT_TRUE(joined) << joined.error().message;
+  EXPECT_EQ(*joined, (wire::JoinAnswer{"a.b.c", "0123456789abcdef"}));
+  EXPECT_EQ(asked, 2) << "too many wrong codes are over some time";
+  const auto refused = client.join("studio-a", "alice", "0000-0000");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, ErrorKind::permission);
+  EXPECT_NE(refused.error().message.find("no such guest is invited"), std::string::npos) << refused.error().message;
+  EXPECT_EQ(asked, 3) << "asking again would not help";
+}
+
 TEST(SessionClient, ThePatienceEndsAndGarbageIsNoAnswer) {
   int asked = 0;
   test::FakeServer server([&](const FakeRequest& request) -> FakeAnswer {
