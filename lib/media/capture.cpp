@@ -43,6 +43,11 @@ struct Capture::Shared {
   std::unique_ptr<CaptureControl> control;
   LaneOutput output;
   std::thread writer;
+  int out_fd = -1;
+  std::shared_ptr<Shared> self;  // while it runs, for its threads
+  bool started = false;
+  bool stopped_in_standby = false;
+  std::atomic<std::uint32_t> key_frames_wanted{0};
   std::atomic<bool> writer_failed{false};
   Status written;  // valid once the writer has ended
   std::int64_t start_ns = 0;
@@ -51,7 +56,9 @@ struct Capture::Shared {
   Status add_input(const DeviceSpec& device, Want picture, Want sound);
   void attach();
   Tags tags() const;
-  void start_threads(const std::shared_ptr<Shared>& self, int out_fd);
+  void begin();  // t0 is set: events, then packets, then the writer
+  void start_inputs();
+  void start_writer();
   void tell_start();
   void tell_clock();
   bool stop_asked() const;
@@ -95,7 +102,7 @@ void Capture::Shared::attach() {
   events.time_base = {1, 1'000'000};
   queue = std::make_unique<PacketQueue>(options.queue_bytes, streams.size());
   control = std::make_unique<CaptureControl>(inputs.size());
-  output = {queue.get(), &timeline, static_cast<std::uint32_t>(streams.size())};
+  output = {queue.get(), &timeline, &key_frames_wanted, static_cast<std::uint32_t>(streams.size())};
   streams.push_back(events);
   std::uint32_t index = 0;
   for (const auto& running : inputs) {
@@ -109,15 +116,24 @@ Tags Capture::Shared::tags() const {
   return tags;
 }
 
-void Capture::Shared::start_threads(const std::shared_ptr<Shared>& self, int out_fd) {
-  writer = std::thread([self, out_fd] {
+void Capture::Shared::begin() {
+  tell_start();
+  tell_clock();
+  next_clock_ns = options.clock->monotonic_ns() + kClockEveryNs;
+  started = true;
+  timeline.arm();
+  start_writer();
+}
+
+void Capture::Shared::start_writer() {
+  writer = std::thread([self = self] {
     NutWriter nut(self->streams, self->tags());
-    Status status = sys::write_all(out_fd, nut.header(), "stdout");
+    Status status = sys::write_all(self->out_fd, nut.header(), "stdout");
     while (status) {
       const auto packet = self->queue->pop();
       if (!packet) break;
       auto bytes = nut.packet({packet->stream, packet->pts, packet->key, packet->data});
-      status = bytes ? sys::write_all(out_fd, *bytes, "stdout") : Status(fail(bytes.error()));
+      status = bytes ? sys::write_all(self->out_fd, *bytes, "stdout") : Status(fail(bytes.error()));
     }
     if (status) return;
     self->written = std::move(status);
@@ -125,8 +141,11 @@ void Capture::Shared::start_threads(const std::shared_ptr<Shared>& self, int out
     self->queue->close();
     self->control->stop();
   });
+}
+
+void Capture::Shared::start_inputs() {
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    inputs[i]->thread = std::thread([self, i] {
+    inputs[i]->thread = std::thread([self = self, i] {
       Running& running = *self->inputs[i];
       running.status = running.input->run(*self->control, i, self->start_ns);
       running.ended = true;
@@ -152,13 +171,15 @@ void Capture::Shared::tell_clock() {
 }
 
 bool Capture::Shared::stop_asked() const {
+  if (stopped_in_standby) return true;
   if (options.stop_fd < 0) return false;
   pollfd polled{options.stop_fd, POLLIN, 0};
   return ::poll(&polled, 1, 0) > 0;
 }
 
 bool Capture::Shared::is_overdue(std::int64_t now_ns) const {
-  if (!options.duration_ns || now_ns < start_ns + *options.duration_ns + kOvertimeNs) return false;
+  const auto end_ns = timeline.end_ns();
+  if (!end_ns || timeline.from_monotonic(now_ns) < *end_ns + kOvertimeNs) return false;
   // A slow encoder is no reason to cut a file short: those come to their end by themselves.
   return std::all_of(inputs.begin(), inputs.end(),
                      [](const auto& running) { return running->ended || running->input->device().is_live(); });
@@ -175,6 +196,7 @@ bool Capture::Shared::report_ends() {
       source_running = source_running || is_source;
       continue;
     }
+    if (!started) return false;
     if (std::exchange(running.reported, true) || running.status) continue;
     options.log(LogLevel::warning, running.status.error().message + "; the recording goes on without it");
     for (const auto& lane : running.input->lanes()) {
@@ -197,7 +219,7 @@ bool Capture::Shared::report_ends() {
 
 CaptureProgress Capture::Shared::progress() const {
   CaptureProgress now;
-  now.seconds = static_cast<double>(options.clock->monotonic_ns() - start_ns) / 1e9;
+  if (started) now.seconds = static_cast<double>(std::max<std::int64_t>(timeline.now_ns() - timeline.t0_ns(), 0)) / 1e9;
   for (const auto& running : inputs) {
     for (const auto& lane : running->input->lanes()) {
       (lane->stream().kind == StreamKind::picture ? now.video_frames : now.audio_frames) += lane->frames();
@@ -218,6 +240,7 @@ std::string Capture::Shared::lost_devices() const {
 }
 
 Status Capture::Shared::finish() {
+  const bool stopped = stop_asked();
   const std::int64_t deadline = options.clock->monotonic_ns() + kStopNs;
   bool all_lost = true;
   for (const auto& running : inputs) {
@@ -231,6 +254,13 @@ Status Capture::Shared::finish() {
       options.log(LogLevel::warning, "'" + running->input->device().text + "' does not answer any more");
       running->thread.detach();
     }
+  }
+  if (!started) {
+    queue->close();
+    const std::string lost = lost_devices();
+    if (!lost.empty() && !stopped) return fail(ErrorKind::io, lost);
+    if (!stopped) return fail(ErrorKind::not_found, "it ended before it was told to start");
+    return {};
   }
   (void)report_ends();
   // No packet follows that would tell what the queue dropped last; a recording must not close as if it were whole.
@@ -256,26 +286,73 @@ Status Capture::Shared::finish() {
 
 Result<CaptureProgress> Capture::run(int out_fd, const CaptureHooks& hooks) {
   Shared& shared = *shared_;
-  shared.start_ns = shared.options.clock->monotonic_ns();
-  shared.timeline.set_t0(shared.timeline.from_monotonic(shared.start_ns));
-  shared.tell_start();
-  shared.tell_clock();
-  shared.next_clock_ns = shared.start_ns + kClockEveryNs;
-  shared.start_threads(shared_, out_fd);
+  const CaptureOptions& options = shared.options;
+  shared.out_fd = out_fd;
+  shared.self = shared_;
+  shared.start_ns = options.clock->monotonic_ns();
+  if (options.begin == Begin::at_once) {
+    const std::int64_t zero = shared.timeline.from_monotonic(shared.start_ns);
+    shared.timeline.set_t0(zero);
+    shared.timeline.set_source_zero(zero);
+    if (options.duration_ns) shared.timeline.set_end(zero + *options.duration_ns);
+    shared.begin();
+  }
+  shared.start_inputs();
   if (hooks.ready) hooks.ready();
   while (!shared.stop_asked() && !shared.writer_failed && shared.report_ends()) {
     const std::int64_t now = shared.options.clock->monotonic_ns();
     if (shared.is_overdue(now)) break;
-    if (now >= shared.next_clock_ns) {
+    if (shared.started && now >= shared.next_clock_ns) {
       shared.next_clock_ns += kClockEveryNs;
       shared.tell_clock();
     }
     if (hooks.progress) hooks.progress(shared.progress());
-    std::this_thread::sleep_for(kTick);
+    if (!hooks.wait) {
+      std::this_thread::sleep_for(kTick);
+    } else if (const Status waited = hooks.wait(static_cast<int>(kTick.count())); !waited) {
+      shared.options.log(LogLevel::warning, waited.error().message);
+      std::this_thread::sleep_for(kTick);
+    }
   }
   shared.control->stop();
+  shared.self.reset();
   MC_TRY(shared.finish());
   return shared.progress();
+}
+
+Status Capture::start(const CaptureStart& start) {
+  Shared& shared = *shared_;
+  if (shared.started) return fail(ErrorKind::refused, "the capture has started already");
+  Timeline& timeline = shared.timeline;
+  timeline.set_session(start.offset_ns, start.bound_us);
+  timeline.set_t0(start.t0_ns);
+  timeline.set_source_zero(timeline.from_monotonic(shared.start_ns));
+  if (shared.options.duration_ns) timeline.set_end(start.t0_ns + *shared.options.duration_ns);
+  shared.begin();
+  return {};
+}
+
+void Capture::stop(std::optional<std::int64_t> t1_ns) {
+  Shared& shared = *shared_;
+  if (!shared.started) {
+    shared.stopped_in_standby = true;
+  } else {
+    shared.timeline.set_end(t1_ns ? *t1_ns : shared.timeline.now_ns());
+  }
+}
+
+void Capture::want_key_frame() { ++shared_->key_frames_wanted; }
+
+CaptureLevels Capture::take_levels() {
+  CaptureLevels levels;
+  for (const auto& running : shared_->inputs) {
+    for (const auto& lane : running->input->lanes()) {
+      (lane->stream().kind == StreamKind::picture ? levels.video_seen : levels.sound_seen) += lane->seen();
+      if (const auto peak = lane->take_peak()) levels.sound_peak = std::max(levels.sound_peak.value_or(0), *peak);
+      levels.encoding_ns = std::max(levels.encoding_ns, lane->encoding_ns());
+    }
+  }
+  return levels;
 }
 
 }  // namespace mc::media

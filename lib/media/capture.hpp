@@ -3,6 +3,10 @@
 //   MC_TRY_ASSIGN(auto capture, Capture::open(options));    // every device is open, every encoder too
 //   MC_TRY_ASSIGN(auto end, capture->run(fd, hooks));       // until a stop, the duration, or the end of all inputs
 //
+// With options.begin == when_told the devices run in standby and nothing is written until start(), which a hook calls:
+// then what is on the session clock at t0 or behind it is kept, to the frame and to the sample. A device that ends in
+// standby ends the capture, for nothing is lost yet by opening it again.
+//
 // Threads: one per device (it reads, decodes, converts and encodes), one that writes, and the caller's, which watches
 // over them. A slow reader of the NUT stream never holds a device back: encoded packets wait in a queue of
 // options.queue_bytes, and what does not fit is dropped, counted, and told by a gap event.
@@ -14,6 +18,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +27,16 @@
 
 namespace mc::media {
 
+struct CaptureStart {
+  std::int64_t t0_ns = 0;      // session time
+  std::int64_t offset_ns = 0;  // session time minus CLOCK_MONOTONIC
+  std::int64_t bound_us = 0;   // how far the offset may be off
+};
+struct CaptureLevels {
+  std::optional<double> sound_peak;              // since asked last, 1 = full scale
+  std::uint64_t video_seen = 0, sound_seen = 0;  // frames that came, kept or not
+  std::int64_t encoding_ns = 0;                  // that the busiest encoder was at work, all in all
+};
 struct CaptureProgress {
   double seconds = 0;
   std::uint64_t video_frames = 0, audio_frames = 0;
@@ -29,7 +44,9 @@ struct CaptureProgress {
   std::uint64_t queued_bytes = 0;
 };
 struct CaptureHooks {
-  std::function<void()> ready;                           // t0 is set, the threads run
+  std::function<void()> ready;  // the threads run
+  // Waits for as long, or less when something is to be done: in place of a sleep. May call what `run` says.
+  std::function<Status(int timeout_ms)> wait;
   std::function<void(const CaptureProgress&)> progress;  // some times a second, in the caller's thread
 };
 
@@ -41,6 +58,14 @@ class Capture {
 
   // Kinds: io (all devices are lost, or the output cannot be written), not_found (ended, and not a frame came).
   Result<CaptureProgress> run(int out_fd, const CaptureHooks& hooks);
+
+  // From a hook of run(), in its thread.
+  // Begins to write. A t0 in the past: what comes from now on, later on the same timeline. Kind refused: it has begun.
+  Status start(const CaptureStart& start);
+  // Ends with what lies before `t1_ns` (session time; nothing: now). In standby: ends, without output.
+  void stop(std::optional<std::int64_t> t1_ns);
+  void want_key_frame();
+  CaptureLevels take_levels();
 
  private:
   struct Shared;

@@ -31,6 +31,11 @@ enum class Pace : std::uint8_t {
   none,       // files and synthetic sources as fast as they can be encoded
 };
 
+enum class Begin : std::uint8_t {
+  at_once,
+  when_told,  // Capture::start; until then the devices run, and nothing is written
+};
+
 struct CaptureOptions {
   std::optional<DeviceSpec> video, audio;  // one at least
   std::string video_codec = "libx264";     // encoders of libavcodec, by their names
@@ -41,6 +46,7 @@ struct CaptureOptions {
   std::string size;                 // "1280x720": asked of the device
   std::string rate;                 // "30" or "30000/1001", likewise
   std::optional<std::int64_t> duration_ns;
+  Begin begin = Begin::at_once;
   Pace pace = Pace::real_time;
   std::string recording_id;                // empty: not said
   std::uint64_t queue_bytes = 60'000'000;  // of encoded packets that a slow reader may leave behind: 60 s at 8 Mb/s

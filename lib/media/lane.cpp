@@ -25,9 +25,9 @@ void LaneOutput::event(json::object object, std::int64_t at_ns) const {
 }
 
 Lane::Lane(const AVStream& stream, const DeviceSpec& device, const CaptureOptions& options)
-    : live_(device.is_live()),
+    : clock_(*options.clock),
+      live_(device.is_live()),
       may_wait_(!device.is_live() && options.pace == Pace::none),
-      duration_ns_(options.duration_ns),
       input_base_(stream.time_base),
       input_index_(stream.index),
       decoded_(av_frame_alloc()),
@@ -73,6 +73,7 @@ Status Lane::feed(const AVPacket* packet) {
     return fail(av_error(code, "cannot decode"));
   }
   while ((code = avcodec_receive_frame(decoder_.get(), decoded_.get())) >= 0) {
+    ++seen_;
     const Status taken = done_ ? Status{} : take(decoded_.get());
     av_frame_unref(decoded_.get());
     MC_TRY(taken);
@@ -83,9 +84,10 @@ Status Lane::feed(const AVPacket* packet) {
 }
 
 Status Lane::encode(const AVFrame* frame) {
-  if (const int code = avcodec_send_frame(encoder_.get(), frame); code < 0 && code != AVERROR_EOF) {
-    return fail(av_error(code, "cannot encode"));
-  }
+  const std::int64_t began_ns = clock_.monotonic_ns();
+  const int code = avcodec_send_frame(encoder_.get(), frame);
+  encoding_ns_ += clock_.monotonic_ns() - began_ns;
+  if (code < 0 && code != AVERROR_EOF) return fail(av_error(code, "cannot encode"));
   if (frame != nullptr) ++frames_;
   while (avcodec_receive_packet(encoder_.get(), encoded_.get()) >= 0) {
     const Status sent = send(encoded_.get());
@@ -141,7 +143,7 @@ std::int64_t Lane::ticks_at(std::int64_t pts, std::uint32_t timescale) const {
     return rescale(timeline.from_device_us(us), kNanosecondsPerSecond, timescale);
   }
   const AVRational ticks{1, static_cast<int>(timescale)};
-  return timeline.t0_ticks(timescale) + av_rescale_q(pts, input_base_, ticks) -
+  return timeline.source_zero_ticks(timescale) + av_rescale_q(pts, input_base_, ticks) -
          av_rescale_q(origin_us_, kMicroseconds, ticks);
 }
 

@@ -21,7 +21,9 @@ namespace mc::media {
 // Where lanes put what they make. Must outlive them; safe from any thread.
 struct LaneOutput {
   PacketQueue* queue = nullptr;
-  const Timeline* timeline = nullptr;  // t0 is set before the first packet
+  const Timeline* timeline = nullptr;  // not armed: what comes is looked at and left out
+  // Counts up: a key frame is wanted now.
+  const std::atomic<std::uint32_t>* key_frames_wanted = nullptr;
   std::uint32_t events_stream = 0;
   // An event at a time of the timeline, in band.
   void event(json::object object, std::int64_t at_ns) const;
@@ -41,17 +43,22 @@ class Lane {
   int input_index() const { return input_index_; }
   // Its place in the output. Called once, before the first packet.
   void attach(const LaneOutput& output, std::uint32_t stream_index);
-  // Where the input's time begins, in microseconds of its own: that is t0. Files only.
+  // Where the input's time begins, in microseconds of its own: the timeline's source zero. Files only.
   void set_origin_us(std::int64_t origin_us) { origin_us_ = origin_us; }
 
   // A packet of this stream, or null at the end of the input, which flushes everything behind it.
   Status feed(const AVPacket* packet);
-  bool done() const { return done_; }  // the wanted duration is there
+  bool done() const { return done_; }  // the timeline's end is reached
   // When no packet follows any more: the gap event of what was dropped behind the last one.
   void tell_last_loss();
-  // From any thread: how many frames went into the encoder, and how far the timeline is covered.
+  // From any thread: how many frames came, how many went into the encoder, for how long it had them, and how far the
+  // timeline is covered.
+  std::uint64_t seen() const { return seen_.load(std::memory_order_relaxed); }
   std::uint64_t frames() const { return frames_.load(std::memory_order_relaxed); }
+  std::int64_t encoding_ns() const { return encoding_ns_.load(std::memory_order_relaxed); }
   std::int64_t last_ns() const { return last_ns_.load(std::memory_order_relaxed); }
+  // The loudest sample since it was asked last, 1 = full scale; nothing: none came.
+  virtual std::optional<double> take_peak() { return std::nullopt; }
 
  protected:
   Lane(const AVStream& stream, const DeviceSpec& device, const CaptureOptions& options);
@@ -71,16 +78,17 @@ class Lane {
   LaneOutput output_;
   std::uint32_t stream_index_ = 0;
   std::uint32_t timescale_ = 1;  // of the output stream
+  const Clock& clock_;
   bool live_ = false;
   bool may_wait_ = false;
-  std::optional<std::int64_t> duration_ns_;
   bool done_ = false;
   CodecPtr decoder_;
   CodecPtr encoder_;
   AVRational input_base_{1, 1};
 
  private:
-  std::atomic<std::uint64_t> frames_{0};
+  std::atomic<std::uint64_t> seen_{0}, frames_{0};
+  std::atomic<std::int64_t> encoding_ns_{0};
   std::atomic<std::int64_t> last_ns_{0};
 
   Status open_decoder(const AVStream& stream);

@@ -49,13 +49,13 @@ Result<std::unique_ptr<Lane>> PictureLane::open(const AVStream& stream, const De
 }
 
 Status PictureLane::take(AVFrame* frame) {
-  if (frame == nullptr) return {};
+  if (frame == nullptr || !output_.timeline->is_armed()) return {};
   const std::int64_t input_pts = frame->best_effort_timestamp;
   if (input_pts == AV_NOPTS_VALUE && !live_) return {};
   std::int64_t ticks = ticks_at(input_pts, timescale_);
   const std::int64_t zero = t0_ticks();
   if (ticks < zero) return {};
-  if (duration_ns_ && ticks - zero >= rescale(*duration_ns_, kNanosecondsPerSecond, timescale_)) {
+  if (const auto end = output_.timeline->end_ticks(timescale_); end && ticks >= *end) {
     done_ = true;
     return {};
   }
@@ -66,8 +66,11 @@ Status PictureLane::take(AVFrame* frame) {
   ready->pts = ticks;
   // What the source's own encoder chose is not for ours; only a new second asks for a key frame.
   const std::int64_t second = (ticks - zero) / timescale_;
-  ready->pict_type = second != second_ ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
-  ready->key_frame = second != second_ ? 1 : 0;
+  const std::uint32_t wanted = output_.key_frames_wanted->load(std::memory_order_relaxed);
+  const bool key = second != second_ || wanted != key_frames_wanted_;
+  ready->pict_type = key ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
+  ready->key_frame = key ? 1 : 0;
+  key_frames_wanted_ = wanted;
   second_ = second;
   const Status encoded = encode(ready);
   av_frame_unref(converted_.get());

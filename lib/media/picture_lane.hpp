@@ -26,6 +26,7 @@ class PictureLane : public Lane {
   FramePtr converted_;
   std::optional<std::int64_t> last_ticks_;
   std::int64_t second_ = -1;  // of the timeline, that the last key frame was asked for
+  std::uint32_t key_frames_wanted_ = 0;
 };
 
 }  // namespace mc::media

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "media/encoder.hpp"
@@ -45,6 +46,30 @@ void skip_front(AVFrame& frame, int count) {
   frame.nb_samples -= count;
 }
 
+template <typename Sample>
+double peak_of(const AVFrame& frame, double full_scale) {
+  const bool planar = av_sample_fmt_is_planar(static_cast<AVSampleFormat>(frame.format)) != 0;
+  const int planes = planar ? frame.ch_layout.nb_channels : 1;
+  const int count = frame.nb_samples * (planar ? 1 : frame.ch_layout.nb_channels);
+  double peak = 0;
+  for (int plane = 0; plane < planes; ++plane) {
+    const auto* samples = reinterpret_cast<const Sample*>(frame.extended_data[plane]);
+    for (int i = 0; i < count; ++i) peak = std::max(peak, std::abs(static_cast<double>(samples[i])));
+  }
+  return peak / full_scale;
+}
+
+// The loudest sample, 1 = full scale; below 0: of a format that no device gives.
+double peak_of(const AVFrame& frame) {
+  switch (av_get_packed_sample_fmt(static_cast<AVSampleFormat>(frame.format))) {
+    case AV_SAMPLE_FMT_S16: return peak_of<std::int16_t>(frame, 32768);
+    case AV_SAMPLE_FMT_S32: return peak_of<std::int32_t>(frame, 2147483648.0);
+    case AV_SAMPLE_FMT_FLT: return peak_of<float>(frame, 1);
+    case AV_SAMPLE_FMT_DBL: return peak_of<double>(frame, 1);
+    default: return -1;
+  }
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Lane>> SoundLane::open(const AVStream& stream, const DeviceSpec& device,
@@ -59,6 +84,11 @@ Result<std::unique_ptr<Lane>> SoundLane::open(const AVStream& stream, const Devi
   return lane;
 }
 
+std::optional<double> SoundLane::take_peak() {
+  const double peak = peak_.exchange(-1);
+  return peak < 0 ? std::nullopt : std::optional(peak);
+}
+
 std::int64_t SoundLane::ticks_of(std::int64_t encoder_pts) { return clock_->at(encoder_pts); }
 
 bool SoundLane::trim(AVFrame& frame, std::int64_t& ticks) {
@@ -69,9 +99,8 @@ bool SoundLane::trim(AVFrame& frame, std::int64_t& ticks) {
     skip_front(frame, static_cast<int>(early));
     ticks = zero;
   }
-  if (duration_ns_) {
-    const std::int64_t end = zero + rescale(*duration_ns_, kNanosecondsPerSecond, timescale_);
-    const std::int64_t left = std::max<std::int64_t>(to_input(end - ticks), 0);
+  if (const auto end = output_.timeline->end_ticks(timescale_)) {
+    const std::int64_t left = std::max<std::int64_t>(to_input(*end - ticks), 0);
     if (left <= frame.nb_samples) {
       frame.nb_samples = static_cast<int>(left);
       done_ = true;
@@ -86,6 +115,8 @@ Status SoundLane::take(AVFrame* frame) {
     MC_TRY(filters_->push(nullptr));
     return drain();
   }
+  peak_ = std::max(peak_.load(), peak_of(*frame));
+  if (!output_.timeline->is_armed()) return {};
   if (!filters_ || frame->sample_rate != input_rate_) {
     // A microphone that changes its format is converted; samples still in the old converter come first.
     if (filters_) {

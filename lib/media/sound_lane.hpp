@@ -11,6 +11,8 @@ class SoundLane : public Lane {
   static Result<std::unique_ptr<Lane>> open(const AVStream& stream, const DeviceSpec& device,
                                             const CaptureOptions& options);
 
+  std::optional<double> take_peak() override;
+
  protected:
   using Lane::Lane;
   Status take(AVFrame* frame) override;
@@ -26,7 +28,8 @@ class SoundLane : public Lane {
   std::optional<FilterChain> filters_;
   FramePtr converted_;
   std::optional<SoundClock> clock_;
-  bool suspended_ = false;  // a hole for it is still to be told
+  std::atomic<double> peak_{-1};  // below 0: no sample since it was taken
+  bool suspended_ = false;        // a hole for it is still to be told
   int input_rate_ = 0;
   std::int64_t taken_ = 0;  // samples, at the input's rate
   std::int64_t sent_ = 0;   // samples, at the encoder's

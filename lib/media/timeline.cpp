@@ -35,6 +35,25 @@ std::int64_t Timeline::suspended_ns() const {
   return now;
 }
 
+void Timeline::set_session(std::int64_t offset_ns, std::int64_t bound_us) {
+  anchor_wall_ns_ = offset_ns;
+  anchor_monotonic_ns_ = 0;
+  anchor_suspended_ns_ = clock_.suspended_ns();
+  suspended_ns_ = 0;
+  bound_us_ = bound_us;
+}
+
+std::optional<std::int64_t> Timeline::end_ns() const {
+  const std::int64_t end = end_ns_.load(std::memory_order_relaxed);
+  return end == kNoEnd ? std::nullopt : std::optional(end);
+}
+
+std::optional<std::int64_t> Timeline::end_ticks(std::uint32_t timescale) const {
+  const auto end = end_ns();
+  if (!end) return std::nullopt;
+  return t0_ticks(timescale) + rescale(*end - t0_ns_, kNanosecondsPerSecond, timescale);
+}
+
 std::int64_t Timeline::from_device_us(std::int64_t device_us) const {
   constexpr std::int64_t kPlausibleUs = 10'000'000;
   const std::int64_t monotonic = clock_.monotonic_ns();

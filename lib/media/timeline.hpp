@@ -1,11 +1,16 @@
 // The capture's one clock: Unix-epoch time that was read once and is carried on by CLOCK_MONOTONIC, so that no step of
-// the wall clock reaches a time stamp; and t0, the recording's zero on it. That clock stands while the machine is
-// suspended: such a pause is added when it is over, so that what comes behind it is where it was captured. Safe from
-// any thread but for set_t0.
+// the wall clock reaches a time stamp; and t0, the recording's zero on it. With `set_session` it is the session clock
+// instead (mc-session(7)). That clock stands while the machine is suspended: such a pause is added when it is over, so
+// that what comes behind it is where it was captured.
+//
+// Calling sequence: set_session (if at all), set_t0 and set_source_zero, in one thread; then arm(). Another thread
+// looks at is_armed() first; then everything is safe from any thread.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <limits>
+#include <optional>
 
 #include "base/clock.hpp"
 #include "base/units.hpp"
@@ -28,10 +33,23 @@ class Timeline {
   // Where the system's wall clock is now against this one: it has been stepped or slewed by so much.
   std::int64_t wall_offset_ns() const { return clock_.wall_ns() - now_ns(); }
 
+  // From now on it is the session clock, which is CLOCK_MONOTONIC + `offset_ns`, right within `bound_us`.
+  void set_session(std::int64_t offset_ns, std::int64_t bound_us);
   void set_t0(std::int64_t ns) { t0_ns_ = ns; }
+  // Where the first sample of a file or a synthetic source is.
+  void set_source_zero(std::int64_t ns) { source_zero_ns_ = ns; }
+  void arm() { armed_.store(true, std::memory_order_release); }
+  bool is_armed() const { return armed_.load(std::memory_order_acquire); }
+  // Where the recording ends; may be set, and moved, at any time.
+  void set_end(std::int64_t ns) { end_ns_.store(ns, std::memory_order_relaxed); }
+  std::optional<std::int64_t> end_ns() const;
   std::int64_t t0_ns() const { return t0_ns_; }
   // t0 in ticks of a stream, rounded; t0 + n ticks is its n-th tick.
   std::int64_t t0_ticks(std::uint32_t timescale) const { return rescale(t0_ns_, kNanosecondsPerSecond, timescale); }
+  std::int64_t source_zero_ticks(std::uint32_t timescale) const {
+    return rescale(source_zero_ns_, kNanosecondsPerSecond, timescale);
+  }
+  std::optional<std::int64_t> end_ticks(std::uint32_t timescale) const;
 
   // A device's own time stamp, in microseconds of CLOCK_MONOTONIC or of the wall clock (devices differ), on this
   // timeline. One that is neither (none at all, or nonsense) is now.
@@ -45,6 +63,10 @@ class Timeline {
   std::int64_t anchor_monotonic_ns_ = 0;
   std::int64_t bound_us_ = 0;
   std::int64_t t0_ns_ = 0;
+  std::int64_t source_zero_ns_ = 0;
+  std::atomic<bool> armed_{false};
+  static constexpr std::int64_t kNoEnd = std::numeric_limits<std::int64_t>::max();
+  std::atomic<std::int64_t> end_ns_{kNoEnd};
 };
 
 }  // namespace mc::media

@@ -55,6 +55,25 @@ TEST(Timeline, ASuspendIsTimeThatPassed) {
   EXPECT_EQ(timeline.now_ns(), before + 3601'000'000'000);
 }
 
+TEST(Timeline, OnTheSessionClockNeitherWallClockNorSuspendBeforeCounts) {
+  FakeClock clock;
+  Timeline timeline(clock);
+  EXPECT_FALSE(timeline.is_armed());
+  clock.pass(1'000'000'000);
+  clock.wall += 3600'000'000'000;
+  clock.suspended += 60'000'000'000;  // before the offset was measured
+  const std::int64_t offset = 1'795'341'605'000'000'000 - clock.monotonic;
+  timeline.set_session(offset, 250);
+  EXPECT_EQ(timeline.now_ns(), 1'795'341'605'000'000'000);
+  EXPECT_EQ(timeline.bound_us(), 250);
+  clock.pass(2'000'000'000);
+  EXPECT_EQ(timeline.now_ns(), 1'795'341'607'000'000'000);
+  timeline.set_t0(1'795'341'606'000'000'000);
+  EXPECT_FALSE(timeline.end_ticks(90'000));
+  timeline.set_end(1'795'341'608'500'000'000);
+  EXPECT_EQ(*timeline.end_ticks(90'000) - timeline.t0_ticks(90'000), 225'000);
+}
+
 TEST(Timeline, DevicesMayStampByEitherClock) {
   FakeClock clock;
   const Timeline timeline(clock);

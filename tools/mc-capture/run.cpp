@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "cli/app.hpp"
+#include "mc-capture/control.hpp"
 #include "media/capture.hpp"
 #include "sys/service_manager.hpp"
 
@@ -15,6 +16,7 @@ namespace {
 
 struct Options {
   std::string video, audio;
+  std::string control;
   std::string video_bitrate = "8M", audio_bitrate = "192k";
   double duration_seconds = 0;
   std::uint64_t queue_mb = 60;
@@ -61,6 +63,7 @@ void add_options(cli::Invocation& in, Options& options) {
   in.app.add_option("--queue-mb", options.queue_mb, "encoded data that a slow reader may leave waiting, in megabytes")
       ->capture_default_str()
       ->check(CLI::Range(1, 100'000));
+  in.app.add_option("--control", options.control, "unix:PATH: wait in standby for commands on this socket");
   in.add_notify_fd();
 }
 
@@ -82,6 +85,10 @@ Status finish_options(Options& options) {
   if (!id.empty() && (id.size() != 32 || id.find_first_not_of("0123456789abcdef") != std::string::npos)) {
     return fail(ErrorKind::usage, "not a recording id: '" + id + "'");
   }
+  if (!options.control.empty()) capture.begin = media::Begin::when_told;
+  if (!options.control.empty() && capture.pace == media::Pace::none) {
+    return fail(ErrorKind::usage, "--control and --pace none exclude each other");
+  }
   capture.queue_bytes = options.queue_mb * 1'000'000;
   return {};
 }
@@ -99,6 +106,10 @@ Result<int> run(cli::Invocation& in) {
   MC_TRY(in.check_binary_stdout(false));
   options.capture.log = in.log();
   options.capture.stop_fd = in.stop.stop_fd();
+  std::optional<Control> control;
+  if (!options.control.empty()) {
+    MC_TRY_ASSIGN(control, Control::open(options.control));
+  }
   MC_TRY_ASSIGN(const auto capture, media::Capture::open(options.capture));
 
   cli::Progress line(in);
@@ -111,13 +122,21 @@ Result<int> run(cli::Invocation& in) {
       in.log()(LogLevel::warning, "the reader of stdout is too slow: packets are dropped");
     told_drops = now.dropped_packets;
   };
+  if (control) {
+    control->attach(*capture);
+    hooks.wait = [&](int timeout_ms) { return control->serve(timeout_ms); };
+  }
   hooks.progress = [&](const media::CaptureProgress& now) {
     tell_drops(now);
+    if (control) control->tell_status(now);
     line.show(fmt::format("{}  {} pictures, {} sound frames{}", cli::human_duration(now.seconds), now.video_frames,
                           now.audio_frames,
                           now.dropped_packets > 0 ? fmt::format(", {} dropped", now.dropped_packets) : ""));
   };
-  MC_TRY_ASSIGN(const media::CaptureProgress total, capture->run(STDOUT_FILENO, hooks));
+  const auto ended = capture->run(STDOUT_FILENO, hooks);
+  if (control && !ended) control->tell_error(ended.error());
+  MC_TRY_ASSIGN(const media::CaptureProgress total, ended);
+  if (control) control->tell_stopped(total);
   line.clear();
   tell_drops(total);
   MC_TRY(notified);
