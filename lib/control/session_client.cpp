@@ -109,6 +109,12 @@ Result<wire::JoinAnswer> SessionClient::join(const std::string& session, const s
   return wire::parse_join_answer(response.body);
 }
 
+Result<std::string> SessionClient::public_key(const std::string& fingerprint) {
+  MC_TRY_ASSIGN(auto response, ask("GET", "/v1/keys/" + fingerprint, {}, "get the server's key"));
+  if (!response.ok()) return fail(http::status_error(response, "get the server's key"));
+  return std::move(response.body);
+}
+
 Result<CommandAnswer> SessionClient::command(const std::string& session, Command command, const std::string& take) {
   const char* action = command == Command::rec ? "rec" : command == Command::stop ? "stop" : "finish";
   MC_TRY_ASSIGN(const auto response,

@@ -52,6 +52,8 @@ class SessionClient {
   // The guest's token for its code. Kinds also: permission (no such guest, or not its code; that cannot be told apart).
   // After too many wrong codes the server wants some rest, and gets it within the patience.
   Result<wire::JoinAnswer> join(const std::string& session, const std::string& guest, const std::string& code);
+  // The server's public key of that fingerprint, as PEM. Whether it is that one is for the caller to see.
+  Result<std::string> public_key(const std::string& fingerprint);
   Result<CommandAnswer> command(const std::string& session, Command command, const std::string& take);
 
   void set_patience(std::optional<std::int64_t> patience_ms) { options_.patience_ms = patience_ms; }

@@ -8,11 +8,13 @@
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/error.hpp>
 #include <boost/asio/ssl/host_name_verification.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/ssl/ssl_stream.hpp>
 #include <boost/beast/websocket/ssl.hpp>
 #include <boost/beast/websocket/stream.hpp>
+#include <chrono>
 #include <type_traits>
 
 #include "http/answer.hpp"
@@ -84,11 +86,14 @@ Result<Context> client_context(const std::string& ca_file) {
   return context;
 }
 
+constexpr std::chrono::seconds kClosing{1};
+
 template <class Next>
 class WsStreamOver final : public WsStream, public std::enable_shared_from_this<WsStreamOver<Next>> {
  public:
   template <class... Arguments>
-  explicit WsStreamOver(Context context, Arguments&... arguments) : context_(std::move(context)), ws_(arguments...) {}
+  explicit WsStreamOver(Context context, Arguments&... arguments)
+      : context_(std::move(context)), ws_(arguments...), closing_(ws_.get_executor()) {}
 
   void open(WsOpening opening, std::function<void(Status)> done) override {
     opening_ = std::move(opening);
@@ -156,8 +161,9 @@ class WsStreamOver final : public WsStream, public std::enable_shared_from_this<
       if (!opening_.token.empty()) request.set(beast::http::field::authorization, "Bearer " + opening_.token);
     }));
     ws_.read_message_max(kMostMessageBytes);
-    ws_.control_callback([this](websocket::frame_type, beast::string_view) {
+    ws_.control_callback([this](websocket::frame_type kind, beast::string_view) {
       if (sign_) sign_();
+      if (kind == websocket::frame_type::close) end_soon();
     });
     ws_.async_handshake(response_, opening_.authority, opening_.target,
                         [self = self()](error_code ec) { self->upgraded(ec); });
@@ -178,8 +184,18 @@ class WsStreamOver final : public WsStream, public std::enable_shared_from_this<
     opened({});
   }
 
+  // It is for a server that has closed to end the TCP connection too (RFC 6455 7.1.1). Beast waits for that without a
+  // limit of its own.
+  void end_soon() {
+    closing_.expires_after(kClosing);
+    closing_.async_wait([weak = this->weak_from_this()](error_code ec) {
+      if (const auto ended = weak.lock(); ended && !ec) ended->abort();
+    });
+  }
+
   Error ending(const error_code& ec) {
-    if (ec != websocket::error::closed) return stream_error(ec, "the control connection broke");
+    const bool was_closed = ws_.reason().code != websocket::close_code::none;
+    if (ec != websocket::error::closed && !was_closed) return stream_error(ec, "the control connection broke");
     close_code_ = int{ws_.reason().code};
     return {ErrorKind::unavailable,
             "the server closed the control connection (" + std::to_string(close_code_) + ")",
@@ -189,6 +205,7 @@ class WsStreamOver final : public WsStream, public std::enable_shared_from_this<
 
   Context context_;  // outlives the stream above it
   websocket::stream<Next> ws_;
+  net::steady_timer closing_;
   WsOpening opening_;
   std::function<void(Status)> opened_;
   websocket::response_type response_;
