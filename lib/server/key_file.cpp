@@ -1,6 +1,6 @@
 #include "server/key_file.hpp"
 
-#include "server/private_file.hpp"
+#include "sys/private_file.hpp"
 
 namespace mc::server {
 namespace {
@@ -10,7 +10,7 @@ constexpr std::uint64_t kMaxKeyBytes = 64 * 1024;
 Result<digest::PrivateKey> make_key(sys::FileSystem& fs, const std::string& path) {
   MC_TRY_ASSIGN(auto key, digest::PrivateKey::generate());
   MC_TRY_ASSIGN(const std::string pem, key.pem());
-  MC_TRY(publish_new_private(fs, path, pem));
+  MC_TRY(sys::publish_new_private(fs, path, pem));
   return key;
 }
 
@@ -28,7 +28,7 @@ Result<digest::PrivateKey> load_or_make_key(sys::FileSystem& fs, const std::stri
     const auto bytes = sys::read_file(fs, path, kMaxKeyBytes);
     if (!bytes && bytes.error().kind == ErrorKind::not_found) return make_key(fs, path);
     if (!bytes) return fail(bytes.error());
-    if (others_can_read(path)) return fail(readable_by_others("the key '" + path + "'"));
+    if (sys::others_can_read(path)) return fail(sys::readable_by_others("the key '" + path + "'"));
     return digest::PrivateKey::from_pem(as_text(*bytes));
   };
   auto key = load();
@@ -39,7 +39,7 @@ Result<digest::PrivateKey> load_or_make_key(sys::FileSystem& fs, const std::stri
     MC_TRY_ASSIGN(const auto public_key, key->public_key());
     MC_TRY_ASSIGN(const std::string pem, public_key.pem());
     // A key on a read-only medium works without its public part beside it: /v1/key gives it to whoever asks.
-    (void)publish_new(fs, public_path, pem);
+    (void)sys::publish_new(fs, public_path, pem);
   }
   return key;
 }

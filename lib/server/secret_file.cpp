@@ -9,7 +9,7 @@
 
 #include "base/clock.hpp"
 #include "digest/sha256.hpp"
-#include "server/private_file.hpp"
+#include "sys/private_file.hpp"
 #include "wire/names.hpp"
 
 namespace mc::server {
@@ -81,7 +81,7 @@ Result<Secret> parse_secret(std::string_view text) {
 Result<Secret> load_secret(sys::FileSystem& fs, const std::string& path, SecretMode mode) {
   const auto load = [&]() -> Result<Secret> {
     MC_TRY_ASSIGN(const ByteBuffer bytes, sys::read_file(fs, path, kMaxSecretFileBytes));
-    if (mode == SecretMode::owner_only && others_can_read(path)) return fail(readable_by_others("it"));
+    if (mode == SecretMode::owner_only && sys::others_can_read(path)) return fail(sys::readable_by_others("it"));
     return parse_secret(as_text(bytes));
   };
   auto secret = load();
@@ -99,7 +99,7 @@ SecretVersion secret_version(const std::string& path) {
 
 Status make_secret(sys::FileSystem& fs, const std::string& path) {
   MC_TRY_ASSIGN(const ByteBuffer random, digest::random_bytes(kNewSecretBytes));
-  Status made = publish_new_private(fs, path, digest::to_hex(random) + "\n");
+  Status made = sys::publish_new_private(fs, path, digest::to_hex(random) + "\n");
   if (!made && made.error().sys_errno == EEXIST) {
     return fail(Error{ErrorKind::no_space, "'" + path + "' is there already", EEXIST,
                       "a new secret makes every token worthless; move the old file away to have one"});

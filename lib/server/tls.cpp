@@ -8,7 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "server/private_file.hpp"
+#include "sys/private_file.hpp"
 
 namespace mc::server {
 namespace {
@@ -50,7 +50,7 @@ Status check_readable(const std::string& what, const std::string& path, bool is_
     const int error = errno;
     return fail(ErrorKind::config, "cannot use the TLS " + what + " '" + path + "': " + std::strerror(error), error);
   }
-  if (is_secret && others_can_read(path)) return fail(readable_by_others("the TLS key '" + path + "'"));
+  if (is_secret && sys::others_can_read(path)) return fail(sys::readable_by_others("the TLS key '" + path + "'"));
   return {};
 }
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <climits>
 
 #include "sys/fd.hpp"
 
@@ -196,6 +197,12 @@ std::string parent_path(const std::string& path) {
   if (slash == std::string::npos) return ".";
   const auto last = path.find_last_not_of('/', slash);
   return last == std::string::npos ? "/" : path.substr(0, last + 1);
+}
+
+std::string absolute_path(const std::string& path) {
+  if (path.starts_with('/')) return path;
+  char directory[PATH_MAX];
+  return ::getcwd(directory, sizeof directory) == nullptr ? path : join_path(directory, path);
 }
 
 std::string join_path(const std::string& directory, const std::string& name) {

@@ -90,7 +90,8 @@ Status stage_file(FileSystem& fs, const std::string& staged, ByteView bytes);
 // A crash before the rename leaves only the hidden file; after it, either name may be found until the sync.
 Status publish_file(FileSystem& fs, const std::string& staged, const std::string& path);
 
-std::string parent_path(const std::string& path);  // "." for a bare name
+std::string parent_path(const std::string& path);    // "." for a bare name
+std::string absolute_path(const std::string& path);  // from the working directory; nothing is looked up
 std::string join_path(const std::string& directory, const std::string& name);
 
 }  // namespace mc::sys

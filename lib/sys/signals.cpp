@@ -16,13 +16,18 @@ namespace {
 
 std::atomic<int> g_write_end{-1};
 std::atomic<int> g_signal{0};
+std::atomic<bool> g_tells_each{false};
 
 void on_stop(int signal_number) {
   const int saved = errno;
   int expected = 0;
-  if (g_signal.compare_exchange_strong(expected, signal_number)) {
+  const bool is_first = g_signal.compare_exchange_strong(expected, signal_number);
+  const bool tells_each = g_tells_each.load();
+  if (is_first || tells_each) {
     const char byte = 's';
     (void)!::write(g_write_end.load(), &byte, 1);
+  }
+  if (is_first && !tells_each) {
     std::signal(SIGINT, SIG_DFL);
     std::signal(SIGTERM, SIG_DFL);
   }
@@ -44,6 +49,8 @@ Result<StopSignals> StopSignals::install() {
   std::signal(SIGPIPE, SIG_IGN);
   return StopSignals(Fd(ends[0]));
 }
+
+void StopSignals::tell_each() const { g_tells_each = true; }
 
 int StopSignals::signal_number() const { return g_signal.load(); }
 

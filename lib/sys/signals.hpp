@@ -15,6 +15,8 @@ class StopSignals {
   static Result<StopSignals> install();
   int stop_fd() const { return read_end_.get(); }
   int signal_number() const;  // the first one that came, or 0
+  // From now on no signal kills: each is a byte to be read from stop_fd, which does not block.
+  void tell_each() const;
 
  private:
   explicit StopSignals(Fd read_end) : read_end_(std::move(read_end)) {}

@@ -1,10 +1,10 @@
-#include "server/private_file.hpp"
+#include "sys/private_file.hpp"
 
 #include <sys/stat.h>
 
 #include <cstdlib>
 
-namespace mc::server {
+namespace mc::sys {
 namespace {
 
 class ScopedUmask {
@@ -24,9 +24,9 @@ bool is_credential(const std::string& path) {
 }
 
 std::string staged_name(const std::string& path) {
-  const std::string directory = sys::parent_path(path);
+  const std::string directory = parent_path(path);
   const auto slash = path.rfind('/');
-  return sys::join_path(directory, ".stage-" + (slash == std::string::npos ? path : path.substr(slash + 1)));
+  return join_path(directory, ".stage-" + (slash == std::string::npos ? path : path.substr(slash + 1)));
 }
 
 }  // namespace
@@ -41,19 +41,19 @@ Error readable_by_others(const std::string& what) {
   return {ErrorKind::config, what + " can be read by others", 0, "chmod 600 the file"};
 }
 
-Status publish_new(sys::FileSystem& fs, const std::string& path, std::string_view text) {
+Status publish_new(FileSystem& fs, const std::string& path, std::string_view text) {
   const std::string staged = staged_name(path);
-  MC_TRY(sys::stage_file(fs, staged, as_bytes(text)));
+  MC_TRY(stage_file(fs, staged, as_bytes(text)));
   if (auto renamed = fs.rename_new(staged, path); !renamed) {
     (void)fs.remove(staged);
     return renamed;
   }
-  return fs.sync_directory(sys::parent_path(path));
+  return fs.sync_directory(parent_path(path));
 }
 
-Status publish_new_private(sys::FileSystem& fs, const std::string& path, std::string_view text) {
+Status publish_new_private(FileSystem& fs, const std::string& path, std::string_view text) {
   const ScopedUmask only_us(077);
   return publish_new(fs, path, text);
 }
 
-}  // namespace mc::server
+}  // namespace mc::sys

@@ -8,7 +8,7 @@
 
 #include "sys/file_system.hpp"
 
-namespace mc::server {
+namespace mc::sys {
 
 // Of what a link leads to. False also when it cannot be looked at: whoever opens it will be told why. A credential of
 // the service manager may have an access list for the service's user, which shows as rights of the group.
@@ -18,8 +18,8 @@ Error readable_by_others(const std::string& what);
 
 // A new file with `text`: staged beside it, synced, and renamed to a name that must not be there (EEXIST); durable when
 // it returns. A crash before that leaves the stage, or all of it.
-Status publish_new(sys::FileSystem& fs, const std::string& path, std::string_view text);
+Status publish_new(FileSystem& fs, const std::string& path, std::string_view text);
 // The same with mode 0600.
-Status publish_new_private(sys::FileSystem& fs, const std::string& path, std::string_view text);
+Status publish_new_private(FileSystem& fs, const std::string& path, std::string_view text);
 
-}  // namespace mc::server
+}  // namespace mc::sys
