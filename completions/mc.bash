@@ -20,4 +20,4 @@ _mc_tool() {
   fi
 }
 
-complete -o default -o bashdefault -F _mc_tool mc-capture mc-mux mc-spool mc-push mc-verify mc-serve mc-join mc-direct
+complete -o default -o bashdefault -F _mc_tool mc-capture mc-mux mc-spool mc-push mc-verify mc-serve mc-join mc-direct mc-guest

@@ -13,7 +13,7 @@ for library in /usr/lib/bats/bats-{support,assert}/src/*.bash; do source "$libra
 export MC_SOURCE MC_BUILD MC_BIN MC_HELPERS
 PATH="$MC_BIN:$MC_HELPERS:$PATH"
 
-TOOLS=(mc-capture mc-mux mc-spool mc-push mc-verify mc-serve mc-join mc-direct)
+TOOLS=(mc-capture mc-mux mc-spool mc-push mc-verify mc-serve mc-join mc-direct mc-guest)
 
 setup() {
   cd "$BATS_TEST_TMPDIR" || return 1
