@@ -5,16 +5,15 @@
 #include <openssl/ssl.h>
 #include <sys/socket.h>
 
+#include <boost/asio/post.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/error.hpp>
 #include <boost/asio/ssl/host_name_verification.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/ssl/ssl_stream.hpp>
 #include <boost/beast/websocket/ssl.hpp>
 #include <boost/beast/websocket/stream.hpp>
-#include <chrono>
 #include <type_traits>
 
 #include "http/answer.hpp"
@@ -31,8 +30,30 @@ constexpr std::size_t kMostMessageBytes = 16U << 20;  // as much as a polled ans
 constexpr char kOpening[] = "cannot open the control connection";
 constexpr unsigned char kHttp1[] = "\x08http/1.1";
 
-using Plain = beast::tcp_stream;
-using Secure = beast::ssl_stream<beast::tcp_stream>;
+// Types of our own, so that websocket::stream finds our async_teardown.
+struct Plain : beast::tcp_stream {
+  using beast::tcp_stream::tcp_stream;
+};
+struct Secure : beast::ssl_stream<beast::tcp_stream> {
+  using beast::ssl_stream<beast::tcp_stream>::ssl_stream;
+};
+// How Beast ends a connection, and only then tells why. Its own way waits until the server ends its side too (RFC 6455
+// 7.1.1: "SHOULD"), which one that means no good never does.
+template <class Handler>
+void leave_now(beast::tcp_stream& stream, Handler&& handler) {
+  error_code ignored;
+  stream.socket().shutdown(net::ip::tcp::socket::shutdown_both, ignored);
+  net::post(stream.get_executor(), [handler = std::forward<Handler>(handler)]() mutable { handler(error_code{}); });
+}
+template <class Handler>
+void async_teardown(beast::role_type, Plain& stream, Handler&& handler) {
+  leave_now(stream, std::forward<Handler>(handler));
+}
+template <class Handler>
+void async_teardown(beast::role_type, Secure& stream, Handler&& handler) {
+  leave_now(stream.next_layer(), std::forward<Handler>(handler));
+}
+
 using Context = std::shared_ptr<net::ssl::context>;
 
 // The only translator of error_code here.
@@ -86,14 +107,11 @@ Result<Context> client_context(const std::string& ca_file) {
   return context;
 }
 
-constexpr std::chrono::seconds kClosing{1};
-
 template <class Next>
 class WsStreamOver final : public WsStream, public std::enable_shared_from_this<WsStreamOver<Next>> {
  public:
   template <class... Arguments>
-  explicit WsStreamOver(Context context, Arguments&... arguments)
-      : context_(std::move(context)), ws_(arguments...), closing_(ws_.get_executor()) {}
+  explicit WsStreamOver(Context context, Arguments&... arguments) : context_(std::move(context)), ws_(arguments...) {}
 
   void open(WsOpening opening, std::function<void(Status)> done) override {
     opening_ = std::move(opening);
@@ -161,9 +179,8 @@ class WsStreamOver final : public WsStream, public std::enable_shared_from_this<
       if (!opening_.token.empty()) request.set(beast::http::field::authorization, "Bearer " + opening_.token);
     }));
     ws_.read_message_max(kMostMessageBytes);
-    ws_.control_callback([this](websocket::frame_type kind, beast::string_view) {
+    ws_.control_callback([this](websocket::frame_type, beast::string_view) {
       if (sign_) sign_();
-      if (kind == websocket::frame_type::close) end_soon();
     });
     ws_.async_handshake(response_, opening_.authority, opening_.target,
                         [self = self()](error_code ec) { self->upgraded(ec); });
@@ -184,18 +201,8 @@ class WsStreamOver final : public WsStream, public std::enable_shared_from_this<
     opened({});
   }
 
-  // It is for a server that has closed to end the TCP connection too (RFC 6455 7.1.1). Beast waits for that without a
-  // limit of its own.
-  void end_soon() {
-    closing_.expires_after(kClosing);
-    closing_.async_wait([weak = this->weak_from_this()](error_code ec) {
-      if (const auto ended = weak.lock(); ended && !ec) ended->abort();
-    });
-  }
-
   Error ending(const error_code& ec) {
-    const bool was_closed = ws_.reason().code != websocket::close_code::none;
-    if (ec != websocket::error::closed && !was_closed) return stream_error(ec, "the control connection broke");
+    if (ec != websocket::error::closed) return stream_error(ec, "the control connection broke");
     close_code_ = int{ws_.reason().code};
     return {ErrorKind::unavailable,
             "the server closed the control connection (" + std::to_string(close_code_) + ")",
@@ -205,7 +212,6 @@ class WsStreamOver final : public WsStream, public std::enable_shared_from_this<
 
   Context context_;  // outlives the stream above it
   websocket::stream<Next> ws_;
-  net::steady_timer closing_;
   WsOpening opening_;
   std::function<void(Status)> opened_;
   websocket::response_type response_;

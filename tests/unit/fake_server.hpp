@@ -36,8 +36,6 @@ struct FakeAnswer {
   std::vector<std::string> more_headers = {};  // "Name: value"
   // raw: the body is sent as it is; hang: it too, and then nothing comes
   enum class Fate { answer, hang_up, hang, raw } fate = Fate::answer;
-  // Of one that hangs: looks at all that the client said since, and says when it is enough.
-  std::function<bool(const std::string&)> until = {};
 };
 
 class FakeServer {
@@ -167,7 +165,7 @@ class FakeServer {
     if (answer.fate == FakeAnswer::Fate::hang_up) return false;
     if (answer.fate == FakeAnswer::Fate::hang) {
       (void)::send(fd, answer.body.data(), answer.body.size(), MSG_NOSIGNAL);
-      while (more(fd, buffer) && !(answer.until && answer.until(buffer))) {
+      while (more(fd, buffer)) {
       }
       return false;
     }
