@@ -35,6 +35,7 @@ frames() { ffprobe -v error -count_packets -select_streams "$2" -show_entries st
   assert_equal "$(find rig-*/.guest -name order)" ""
 }
 
+# bats test_tags=long
 @test "an agent that is killed in mid-take comes back to its supervisor, and no frame is lost" {
   start_session alice
   start_guest alice
@@ -51,6 +52,7 @@ frames() { ffprobe -v error -count_packets -select_streams "$2" -show_entries st
   end_guest alice 0
 }
 
+# bats test_tags=long
 @test "a supervisor that is killed leaves a pipeline that goes on, and the next one takes it over" {
   start_session alice
   start_guest alice
@@ -64,6 +66,7 @@ frames() { ffprobe -v error -count_packets -select_streams "$2" -show_entries st
   grep -q 'died; it is started again' guest-alice.log
 }
 
+# bats test_tags=long
 @test "each program of the pipeline may die: the three are started anew, with a gap in the ledger" {
   start_session alice
   start_guest alice
@@ -84,6 +87,7 @@ frames() { ffprobe -v error -count_packets -select_streams "$2" -show_entries st
   assert_equal "$(grep '^# gap track=1' "$manifest" | grep -o 'from=[^ ]*' | sort -u | wc -l)" 3
 }
 
+# bats test_tags=long
 @test "asked to end before everything is Synced it goes on; made to end it is 75, and what records goes on" {
   start_session alice
   start_guest alice
@@ -99,6 +103,7 @@ frames() { ffprobe -v error -count_packets -select_streams "$2" -show_entries st
   end_guest alice 0
 }
 
+# bats test_tags=long
 @test "a camera that cannot be opened is an alarm, and nothing recorded is no success" {
   start_session alice
   RIG_DEVICES=(--video v4l2:/dev/no-such-camera)
