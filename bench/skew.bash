@@ -47,7 +47,8 @@ skew() {
   mc-direct --quiet wait "$session" --timeout 60s
   mc-direct --quiet get "$session" "$(cat take)" -o "$spool/out"
   # unshare passes no signal on.
-  kill -TERM "${pids[1]}" "$(pgrep -P "${pids[3]}")" && wait "${pids[1]}" "${pids[3]}" || true
+  kill -TERM "${pids[1]}" "$(pgrep -P "${pids[3]}")"
+  wait "${pids[1]}" "${pids[3]}" || true
   kill -TERM "${pids[0]}" "${pids[2]}" 2>/dev/null || true
   local bounds
   bounds=$(sed -n 's/^# t0 .*bound-us=\([0-9]*\).*/\1/p' "$spool/$session/001"/{alice,bob}/manifest | awk '{ s += $1 } END { print s / 1000 }')
@@ -59,10 +60,10 @@ bench_skew() {
   local display skews=0 screen=$PWD/screen url
   on_disk
   mkdir "$screen"
-  mkfifo display
-  Xvfb -displayfd 9 -screen 0 320x64x24 -fbdir "$screen" -nolisten tcp 9>display 2>xvfb.log &
+  mkfifo display.fifo
+  Xvfb -displayfd 9 -screen 0 320x64x24 -fbdir "$screen" -nolisten tcp 9>display.fifo 2>xvfb.log &
   server_pids+=("$!")
-  read -r display <display
+  read -r display <display.fifo
   display=:$display
   "$here/bench/burn-clock" "$screen/Xvfb_screen0" &
   server_pids+=("$!")
