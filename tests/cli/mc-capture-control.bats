@@ -9,10 +9,10 @@ AUDIO=lavfi:sine=frequency=440:sample_rate=48000
 
 peer() { "$MC_SOURCE/tests/helpers/capture-peer" control "$@"; }
 
-# In standby with its output in a.nut; sets CAPTURE_PID.
+# standby [options]: in standby with its output in a.nut; sets CAPTURE_PID.
 standby() {
   mkfifo ready
-  mc-capture --video $VIDEO --audio $AUDIO --control unix:control --notify-fd 9 9>ready >a.nut 2>err &
+  mc-capture --video $VIDEO --audio $AUDIO "$@" --control unix:control --notify-fd 9 9>ready >a.nut 2>err &
   CAPTURE_PID=$!
   own_child $CAPTURE_PID
   read -r _ <ready
@@ -22,7 +22,6 @@ recorded() {
   mc-mux --quiet <a.nut | mc-spool --quiet write recording
   mc-verify --quiet recording
 }
-tag_of() { ffprobe -v quiet -show_entries "$2" -of default=nk=1:nw=1 "$1" | head -1; }
 
 # expect_span MS: the recording begins at its T0 and is so long, to the frame.
 expect_span() {
@@ -122,4 +121,39 @@ expect_span() {
   expect_exit 64 mc-capture --video $VIDEO --control unix:other --pace none
   peer standby stop stopped
   wait $CAPTURE_PID
+}
+
+@test "a device that is lost in standby ends the capture with 74, and the peer hears of it" {
+  start_screen
+  VIDEO=x11:$SCREEN
+  standby --rate 15
+  peer standby status error >said &
+  listener=$!
+  own_child $listener
+  until grep -q '"video_seen":[1-9]' said; do :; done
+  kill -KILL $SCREEN_PID
+  code=0
+  wait $CAPTURE_PID || code=$?
+  [ $code -eq 74 ] || fail "exit $code: $(cat err)"
+  grep -q "'$VIDEO' is lost" err
+  wait $listener
+  grep -q '"event":"error".*is lost' said
+  [ ! -s a.nut ] && [ ! -e control ]
+}
+
+@test "a device that is lost while it records is an event, and the other goes on to T1" {
+  start_screen
+  VIDEO=x11:$SCREEN
+  standby --rate 15
+  peer standby start:0 started
+  until [ "$(stat -c %s a.nut)" -gt 20000 ]; do :; done
+  kill -KILL $SCREEN_PID
+  until grep -q "the recording goes on without it" err; do :; done
+  peer started status stop stopped
+  wait $CAPTURE_PID
+  run events_of a.nut
+  assert_output --partial '"event":"device-lost"'
+  assert_output --partial '"reason":"device-lost"'
+  assert_output --partial '"event":"end"'
+  recorded
 }

@@ -8,8 +8,6 @@ VIDEO=lavfi:testsrc2=size=320x180:rate=30
 AUDIO=lavfi:sine=frequency=440:sample_rate=48000
 
 count() { ffprobe -v quiet -count_packets -select_streams "$2" -show_entries stream=nb_read_packets -of csv=p=0 "$1" | head -1; }
-events_of() { mc-mux --quiet <"$1" | strings -n 10 | grep -o '{"event":.*}'; }
-tag_of() { ffprobe -v quiet -show_entries "$2" -of default=nk=1:nw=1 "$1" | head -1; }
 
 @test "so many seconds are so many frames and samples" {
   mc-capture --video $VIDEO --audio $AUDIO --duration 2.5 --pace none >a.nut
@@ -173,17 +171,6 @@ tag_of() { ffprobe -v quiet -show_entries "$2" -of default=nk=1:nw=1 "$1" | head
   expect_exit 73 sh -c "mc-capture --video $VIDEO --duration 20 >/dev/full"
   run bash -c "{ mc-capture --video $VIDEO --duration 20; echo \$? >code; } | head -c 1000 >/dev/null"
   [ "$(cat code)" -eq 74 ]
-}
-
-# A screen that goes away under the capture.
-start_screen() {
-  command -v Xvfb >/dev/null || skip "Xvfb is not installed"
-  mkfifo display
-  Xvfb -displayfd 7 -screen 0 320x240x24 7>display 2>/dev/null &
-  SCREEN_PID=$!
-  own_child $SCREEN_PID
-  read -r number <display
-  SCREEN=":$number"
 }
 
 @test "a device that is lost is an event, and the other goes on" {

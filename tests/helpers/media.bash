@@ -141,3 +141,18 @@ expect_playable() {
   echo "$1 does not play: exit $code: $words"
   return 1
 }
+
+# Of a NUT stream or a file: the events in it, and a tag.
+events_of() { mc-mux --quiet <"$1" | strings -n 10 | grep -o '{"event":.*}'; }
+tag_of() { ffprobe -v quiet -show_entries "$2" -of default=nk=1:nw=1 "$1" | head -1; }
+
+# A screen for the capture that may go away under it; sets SCREEN and SCREEN_PID.
+start_screen() {
+  command -v Xvfb >/dev/null || skip "Xvfb is not installed"
+  mkfifo display
+  Xvfb -displayfd 7 -screen 0 320x240x24 7>display 2>/dev/null &
+  SCREEN_PID=$!
+  own_child $SCREEN_PID
+  read -r SCREEN <display
+  SCREEN=":$SCREEN"
+}
