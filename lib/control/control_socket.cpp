@@ -237,6 +237,8 @@ void ControlSocket::tell() {
 
 void ControlSocket::tell_at(Time when) {
   at(telemetry_timer_, when, [this] {
+    // The timer had gone off already when it was put off.
+    if (steady_clock::now() < told_at_ + kTellAtMostEvery) return tell_at(told_at_ + kTellAtMostEvery);
     telemetry_due_ = true;
     write_next();
   });
