@@ -260,9 +260,11 @@ TEST_F(ControlLinks, WhatARigSaysReachesTheServersView) {
   const auto heard_in_all = static_cast<std::int64_t>(audience->count());
   EXPECT_LE(heard_in_all, (now_ms() - begun_ms) / 100 + 1);
   // Again when nothing changed; with the clock, once there is one.
-  heard = audience->hear([](const auto& t) { return t.clock_offset_us && t.clock_bound_us && t.round_trip_us; });
-  ASSERT_TRUE(heard);
-  EXPECT_EQ(heard->chunks_durable, 2000);
+  EXPECT_TRUE(audience->hear([](const auto& t) {
+    return t.chunks_durable == 2000 && t.clock_offset_us && t.clock_bound_us && t.round_trip_us;
+  }));
+  const std::size_t so_far = audience->count();
+  EXPECT_TRUE(audience->hear([so_far, n = std::size_t{0}](const auto&) mutable { return ++n > so_far; }));
   const auto view = service_->sessions().view(kStudio);
   ASSERT_TRUE(view && *view);
   ASSERT_TRUE((*view)->guests.at(0).telemetry);
