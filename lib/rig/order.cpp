@@ -1,6 +1,7 @@
 #include "rig/order.hpp"
 
 #include <array>
+#include <utility>
 
 #include "base/clock.hpp"
 #include "base/log.hpp"
@@ -13,21 +14,20 @@ namespace {
 constexpr std::uint64_t kMaxOrderBytes = 1 << 20;
 constexpr std::int64_t kUnknownBoundUs = 10'000'000;
 
-std::string text(const json::object& o, std::string_view key) { return json::get_string(o, key).value_or(""); }
+// The members that are texts, by their names in the file. An empty one is not written.
+constexpr std::pair<const char*, std::string Order::*> kTexts[] = {
+    {"session", &Order::session}, {"session_id", &Order::session_id}, {"guest", &Order::guest},
+    {"spool", &Order::spool},     {"server", &Order::server},         {"token_file", &Order::token_file},
+    {"ca_file", &Order::ca_file}, {"key_file", &Order::key_file},     {"limit_rate", &Order::limit_rate},
+    {"take", &Order::take},       {"directory", &Order::directory},   {"failed", &Order::failed},
+};
 
 }  // namespace
 
 json::object to_json(const Order& order) {
-  json::object o{{"session", order.session},
-                 {"session_id", order.session_id},
-                 {"guest", order.guest},
-                 {"spool", order.spool},
-                 {"server", order.server}};
-  for (const auto& [key, value] :
-       {std::pair{"token_file", &order.token_file}, std::pair{"ca_file", &order.ca_file},
-        std::pair{"key_file", &order.key_file}, std::pair{"limit_rate", &order.limit_rate},
-        std::pair{"take", &order.take}, std::pair{"directory", &order.directory}, std::pair{"failed", &order.failed}}) {
-    if (!value->empty()) o[key] = *value;
+  json::object o;
+  for (const auto& [key, member] : kTexts) {
+    if (!(order.*member).empty()) o[key] = order.*member;
   }
   o["capture"] = json::array(order.capture.begin(), order.capture.end());
   if (!order.take.empty()) o["t0"] = format_utc(order.t0_ns);
@@ -42,20 +42,15 @@ json::object to_json(const Order& order) {
   return o;
 }
 
+std::optional<ClockReading> clock_from_json(const json::object& o) {
+  const auto offset_us = json::get_int(o, "offset_us"), bound_us = json::get_int(o, "bound_us");
+  if (!offset_us || !bound_us) return std::nullopt;
+  return ClockReading{*offset_us, *bound_us, json::get_string(o, "boot_id").value_or("")};
+}
+
 Result<Order> order_from_json(const json::object& o) {
   Order order;
-  order.session = text(o, "session");
-  order.session_id = text(o, "session_id");
-  order.guest = text(o, "guest");
-  order.spool = text(o, "spool");
-  order.server = text(o, "server");
-  order.token_file = text(o, "token_file");
-  order.ca_file = text(o, "ca_file");
-  order.key_file = text(o, "key_file");
-  order.limit_rate = text(o, "limit_rate");
-  order.take = text(o, "take");
-  order.directory = text(o, "directory");
-  order.failed = text(o, "failed");
+  for (const auto& [key, member] : kTexts) order.*member = json::get_string(o, key).value_or("");
   if (order.session.empty() || order.guest.empty() || order.spool.empty() || order.server.empty()) {
     return fail(ErrorKind::damaged, "an order without session, guest, spool or server");
   }
@@ -66,17 +61,15 @@ Result<Order> order_from_json(const json::object& o) {
     }
   }
   if (!order.take.empty()) {
-    MC_TRY_ASSIGN(order.t0_ns, parse_utc(text(o, "t0")));
+    MC_TRY_ASSIGN(order.t0_ns, parse_utc(json::get_string(o, "t0").value_or("")));
     if (order.directory.empty()) return fail(ErrorKind::damaged, "an order with a take and no directory");
   }
   if (const auto* clock = o.if_contains("clock"); clock != nullptr && clock->is_object()) {
-    const auto& c = clock->as_object();
-    const auto offset_us = json::get_int(c, "offset_us"), bound_us = json::get_int(c, "bound_us");
-    if (offset_us && bound_us) order.clock = ClockReading{*offset_us, *bound_us, text(c, "boot_id")};
+    order.clock = clock_from_json(clock->as_object());
   }
   order.stopped = json::get_bool(o, "stopped").value_or(false);
   if (o.contains("t1")) {
-    MC_TRY_ASSIGN(order.t1_ns, parse_utc(text(o, "t1")));
+    MC_TRY_ASSIGN(order.t1_ns, parse_utc(json::get_string(o, "t1").value_or("")));
   }
   order.closed = json::get_bool(o, "closed").value_or(false);
   order.synced = json::get_bool(o, "synced").value_or(false);

@@ -56,6 +56,9 @@ struct Order {
 
   bool is_over() const { return synced || !failed.empty() || (stopped && take.empty()); }
 };
+// `offset_us` and `bound_us`, and `boot_id` where it is there: of an order, and of what an agent says. Nothing: not
+// both.
+std::optional<ClockReading> clock_from_json(const json::object& o);
 json::object to_json(const Order& order);
 Result<Order> order_from_json(const json::object& o);  // kind: damaged
 

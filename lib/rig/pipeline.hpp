@@ -28,7 +28,6 @@
 #include <string>
 #include <vector>
 
-#include "base/log.hpp"
 #include "rig/line_socket.hpp"
 #include "rig/order.hpp"
 #include "sys/process.hpp"
@@ -40,7 +39,6 @@ struct PipelineOptions {
   std::vector<std::string> capture;  // its arguments
   std::string log_path;
   int log_fd = -1;  // of that file, stderr of the three; borrowed
-  Log log = no_log();
 };
 
 // What the capture said last, once a second.

@@ -1,9 +1,6 @@
 #include "rig/supervisor.hpp"
 
-#include <fcntl.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <csignal>
 
 #include "base/clock.hpp"
@@ -41,8 +38,7 @@ class Supervisor {
         pipeline_({.socket_path = in_directory(kCaptureSocketName),
                    .capture = order_.capture,
                    .log_path = in_directory(kLogName),
-                   .log_fd = log_fd,
-                   .log = options.log}),
+                   .log_fd = log_fd}),
         log_fd_(log_fd),
         upload_(options.directory, log_fd, options.log) {}
 
@@ -54,10 +50,11 @@ class Supervisor {
 
   void wait();
   void hear();
+  static std::optional<ClockReading> clock_of(const json::object& command);
   Status obey(const json::object& command);
   Status record(const json::object& command);
   Status stop(const json::object& command);
-  Status keep(Order next);
+  void keep(Order next);
 
   void drive_pipeline();
   void start_pipeline();
@@ -133,15 +130,22 @@ void Supervisor::hear() {
   }
 }
 
+// What an agent says of the clock is of this boot.
+std::optional<ClockReading> Supervisor::clock_of(const json::object& command) {
+  auto clock = clock_from_json(command);
+  if (clock) clock->boot_id = boot_id();
+  return clock;
+}
+
 Status Supervisor::obey(const json::object& command) {
   const std::string name = json::get_string(command, "command").value_or("");
   if (name == "record") return record(command);
   if (name == "stop") return stop(command);
   if (name != "clock") return fail(ErrorKind::usage, "not a command: '" + name + "'");
-  const auto offset_us = json::get_int(command, "offset_us"), bound_us = json::get_int(command, "bound_us");
-  if (!offset_us || !bound_us) return fail(ErrorKind::usage, "a clock without offset or bound");
+  auto clock = clock_of(command);
+  if (!clock) return fail(ErrorKind::usage, "a clock without offset or bound");
   // Not worth a flush: whoever starts without it takes the one before.
-  order_.clock = ClockReading{*offset_us, *bound_us, boot_id()};
+  order_.clock = std::move(clock);
   return {};
 }
 
@@ -151,11 +155,11 @@ Status Supervisor::record(const json::object& command) {
   next.take = json::get_string(command, "take").value_or("");
   MC_TRY_ASSIGN(next.t0_ns, parse_utc(json::get_string(command, "t0").value_or("")));
   if (!wire::is_take(next.take)) return fail(ErrorKind::usage, "not a take: '" + next.take + "'");
-  const auto offset_us = json::get_int(command, "offset_us"), bound_us = json::get_int(command, "bound_us");
-  if (offset_us && bound_us) next.clock = ClockReading{*offset_us, *bound_us, boot_id()};
+  if (auto clock = clock_of(command)) next.clock = std::move(clock);
   next.session_id = json::get_string(command, "session_id").value_or(next.session_id);
   next.directory = choose_directory(fs_, next);
-  return keep(std::move(next));
+  keep(std::move(next));
+  return {};
 }
 
 Status Supervisor::stop(const json::object& command) {
@@ -166,15 +170,15 @@ Status Supervisor::stop(const json::object& command) {
   if (command.contains("t1")) {
     MC_TRY_ASSIGN(next.t1_ns, parse_utc(json::get_string(command, "t1").value_or("")));
   }
-  return keep(std::move(next));
+  keep(std::move(next));
+  return {};
 }
 
 // A disk that cannot take the order does not keep us from obeying it.
-Status Supervisor::keep(Order next) {
+void Supervisor::keep(Order next) {
   order_ = std::move(next);
   const Status kept = keep_order(fs_, options_.directory, order_);
   if (!kept) say("an order cannot be kept: " + kept.error().message);
-  return {};
 }
 
 void Supervisor::drive_pipeline() {
@@ -258,7 +262,7 @@ void Supervisor::close_recording() {
     if (*status == 0) {
       Order next = order_;
       next.closed = true;
-      (void)keep(std::move(next));
+      keep(std::move(next));
       return;
     }
     if (*status == kNoInput || *status == kDamaged) {
@@ -293,7 +297,7 @@ void Supervisor::give_up(const std::string& why) {
   upload_.end();
   Order next = order_;
   next.failed = why + (pipeline_.last_words().empty() ? "" : " (" + pipeline_.last_words() + ")");
-  (void)keep(std::move(next));
+  keep(std::move(next));
 }
 
 void Supervisor::drive_upload() {
@@ -303,7 +307,7 @@ void Supervisor::drive_upload() {
   if (!upload_.is_synced() || was_synced) return;
   Order next = order_;
   next.stopped = next.closed = next.synced = true;
-  (void)keep(std::move(next));
+  keep(std::move(next));
   status_is_due_ = true;
 }
 
@@ -384,8 +388,7 @@ Status supervise(sys::FileSystem& fs, const SupervisorOptions& options) {
   if (!lock) return fail(lock.error());
   MC_TRY_ASSIGN(Order order, load_order(fs, options.directory));
   const std::string log_path = sys::join_path(options.directory, kLogName);
-  const sys::Fd log_fd(::open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
-  if (!log_fd.valid()) return fail(sys::errno_error(errno, "cannot open '" + log_path + "'"));
+  MC_TRY_ASSIGN(const sys::Fd log_fd, sys::open_output(log_path));
   MC_TRY_ASSIGN(sys::Fd listener, sys::listen_local(sys::join_path(options.directory, kSocketName)));
   return Supervisor(fs, options, std::move(order), std::move(listener), log_fd.get()).run();
 }

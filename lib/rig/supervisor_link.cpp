@@ -1,9 +1,5 @@
 #include "rig/supervisor_link.hpp"
 
-#include <fcntl.h>
-
-#include <cerrno>
-
 #include "base/clock.hpp"
 #include "rig/monotonic.hpp"
 #include "sys/local_socket.hpp"
@@ -67,12 +63,13 @@ void SupervisorLink::lost() {
 
 void SupervisorLink::start() {
   start_at_ns_ = monotonic_ns() + kStartAgainNs;
-  const std::string log_path = sys::join_path(directory_, kLogName);
-  const sys::Fd log_fd(::open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
+  const auto log_file = sys::open_output(sys::join_path(directory_, kLogName));
   const auto program = sys::find_sibling_program("mc-guest");
   if (!program) return log_(LogLevel::error, program.error().message);
-  auto process = sys::Process::start(
-      {.program = *program, .arguments = {"supervise", directory_}, .err_fd = log_fd.get(), .own_session = true});
+  auto process = sys::Process::start({.program = *program,
+                                      .arguments = {"supervise", directory_},
+                                      .err_fd = log_file ? log_file->get() : -1,
+                                      .own_session = true});
   if (!process) return log_(LogLevel::error, process.error().message);
   process_ = std::move(*process);
 }

@@ -1,8 +1,5 @@
 #include "rig/upload_watch.hpp"
 
-#include <fcntl.h>
-
-#include <cerrno>
 #include <csignal>
 
 #include "rig/monotonic.hpp"
@@ -36,8 +33,7 @@ void UploadWatch::look(const Order& order) {
 
 Status UploadWatch::start(const Order& order) {
   MC_TRY_ASSIGN(const std::string program, sys::find_sibling_program("mc-push"));
-  sys::Fd said(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
-  if (!said.valid()) return fail(sys::errno_error(errno, "cannot open '" + path_ + "'"));
+  MC_TRY_ASSIGN(const sys::Fd said, sys::open_output(path_));
   sys::ProcessOptions process{.program = program, .arguments = {"--json", "--quiet", "--follow"}};
   for (const auto& [option, value] :
        {std::pair{"--token-file", &order.token_file}, std::pair{"--cacert", &order.ca_file},

@@ -106,6 +106,12 @@ Result<std::string> find_sibling_program(const std::string& name) {
   return found;
 }
 
+Result<Fd> open_output(const std::string& path) {
+  Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
+  if (!fd.valid()) return fail(errno_error(errno, "cannot open '" + path + "'"));
+  return fd;
+}
+
 Result<Pipe> make_pipe() {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return fail(errno_error(errno, "cannot create a pipe"));

@@ -52,6 +52,8 @@ void signal_process(const Fd& watched, int number);
 Result<std::string> find_sibling_program(const std::string& name);
 std::string own_program();
 
+// A file that what children say is added to; made when absent.
+Result<Fd> open_output(const std::string& path);
 // A pipe whose ends are close-on-exec.
 struct Pipe {
   Fd read_end, write_end;

@@ -1,19 +1,11 @@
 # A session from the command line: new, rec, stop, wait, get, and what a director is told when it does not go well.
 load ../helpers/common
+load ../helpers/session
 
 setup_file() {
   cd "$BATS_FILE_TMPDIR" || return 1
   ffmpeg -nostdin -v error -f lavfi -i testsrc2=size=160x90:rate=10 -f lavfi -i sine=frequency=440:sample_rate=48000 -t 3 \
     -c:v libx264 -preset ultrafast -g 10 -c:a aac -movflags frag_every_frame+empty_moov+default_base_moof -f mp4 -y av.mp4
-}
-
-# A server that asks for tokens; the admin's is in `admin`.
-direct_server() {
-  export XDG_STATE_HOME=$PWD/state
-  mc-serve secret --quiet secret
-  mc-serve token --secret-file secret --role admin >admin
-  start_server store --secret-file secret
-  export MC_SERVER=$SERVER_URL
 }
 
 # record SESSION/TAKE/GUEST JOIN-URL: what a rig does, by hand: takes a token for its code, records, sends until Synced.

@@ -5,14 +5,19 @@ SESSION=studio-a
 RIG_DEVICES=(--video lavfi:testsrc2=size=160x90:rate=10 --video-bitrate 300k --preset ultrafast
   --audio lavfi:sine=frequency=440:sample_rate=48000)
 
-# start_session GUEST...: a server that asks for tokens, and the session; URLS by guest. The director needs no options.
-declare -gA URLS GUEST_PIDS
-start_session() {
+# A server that asks for tokens; the admin's is in `admin`. A director needs no options.
+direct_server() {
   export XDG_STATE_HOME=$PWD/state
   mc-serve secret --quiet secret
   mc-serve token --secret-file secret --role admin >"$PWD/admin"
   start_server store --secret-file secret
   export MC_SERVER=$SERVER_URL
+}
+
+# start_session GUEST...: that server, and the session; URLS by guest.
+declare -gA URLS GUEST_PIDS
+start_session() {
+  direct_server
   mc-direct --quiet new "$SESSION" --token-file admin "${@/#/--guest=}" >urls
   local url
   while read -r url; do
