@@ -93,7 +93,7 @@ bench_bad_link() {
   total=$(cat recording/init_* recording/chunk_* recording/manifest | wc -c)
   rm -f proxy.ready
   mkfifo proxy.ready
-  bench-chaos-proxy --delay 20 --cut-every "${MC_BENCH_CUT_MS:-4000}" --cuts 3 --notify-fd 9 "$url" 9>proxy.ready >proxy.counts &
+  bench-chaos-proxy --delay 20 --cut-every "${MC_BENCH_CUT_MS:-2000}" --cuts 3 --notify-fd 9 "$url" 9>proxy.ready >proxy.counts &
   beside_pids=($!)
   server_pids+=("${beside_pids[@]}")
   read -r proxy_url <proxy.ready

@@ -130,18 +130,6 @@ std::optional<Response> Connection::parse_failure(error_code ec) {
   return bad_request(ec.message());
 }
 
-// A job that throws (out of memory) costs its own connection, and what it had staged.
-void Connection::work(net::thread_pool& pool, std::function<void()> job) {
-  net::post(pool, [self = shared_from_this(), job = std::move(job)] {
-    try {
-      job();
-    } catch (const std::exception&) {
-      self->upload_.reset();
-      net::post(self->stream_.get_executor(), [self] { self->give_up(); });
-    }
-  });
-}
-
 void Connection::handshake() {
   if (shared_.stopping) return close();
   waiting_for_header_ = true;
@@ -250,10 +238,7 @@ bool Connection::expects_continue() const {
 }
 
 void Connection::dispatch() {
-  if (request_.method == "PUT" || request_.method == "PATCH") {
-    stores_whole_ = is_small_and_here();
-    return stores_whole_ ? prepare_body() : begin_upload();
-  }
+  if (request_.method == "PUT" || request_.method == "PATCH") return begin_upload();
   if (is_command(request_)) return begin_command();
   if (is_control(request_)) return begin_control();
   const bool is_joined = std::holds_alternative<JoinedRoute>(parse_route(request_.target));
@@ -261,30 +246,25 @@ void Connection::dispatch() {
                : is_long_job(request_)      ? shared_.auditors
                : waits_for_upload(request_) ? shared_.resumers
                                             : shared_.workers;
-  stream_.expires_never();
-  work(pool, [self = shared_from_this()] {
-    auto response = std::make_shared<Response>(self->shared_.service.handle(self->request_));
-    net::post(self->stream_.get_executor(), [self, response] { self->answer_after_drain(std::move(*response)); });
-  });
+  work(
+      pool, [this] { return shared_.service.handle(request_); },
+      [this](Response response) { answer_after_drain(std::move(response)); });
 }
 
 void Connection::begin_control() {
-  stream_.expires_never();
-  work(shared_.workers, [self = shared_from_this()] {
-    auto admitted = std::make_shared<std::variant<Response, Service::Admission>>(
-        self->shared_.service.admit_control(self->request_));
-    net::post(self->stream_.get_executor(), [self, admitted] {
-      if (auto* refused = std::get_if<Response>(admitted.get())) return self->answer_after_drain(std::move(*refused));
-      // What came behind the request before it was answered is nothing that a WebSocket client sends.
-      if (self->shared_.stopping || self->buffer_.size() > 0 || !self->parser_->is_done()) return self->give_up();
-      self->record_.status = 101;
-      self->note_request();
-      auto control = std::make_shared<ControlConnection>(self, self->stream_, self->shared_,
-                                                         std::get<Service::Admission>(std::move(*admitted)));
-      self->control_ = control;
-      control->start(self->parser_->get());
-    });
-  });
+  const auto begin = [this](std::variant<Response, Service::Admission> admitted) {
+    if (auto* refused = std::get_if<Response>(&admitted)) return answer_after_drain(std::move(*refused));
+    // What came behind the request before it was answered is nothing that a WebSocket client sends.
+    if (shared_.stopping || buffer_.size() > 0 || !parser_->is_done()) return give_up();
+    record_.status = 101;
+    note_request();
+    auto control = std::make_shared<ControlConnection>(shared_from_this(), stream_, shared_,
+                                                       std::get<Service::Admission>(std::move(admitted)));
+    control_ = control;
+    control->start(parser_->get());
+  };
+  work(
+      shared_.workers, [this] { return shared_.service.admit_control(request_); }, begin);
 }
 
 void Connection::answer(Response response) {
@@ -329,20 +309,18 @@ void Connection::write_out(std::size_t done, Next then) {
 
 void Connection::send_object() {
   if (!object_ || object_->length == 0) return finish_request();
-  stream_.expires_never();
-  work(shared_.workers, [self = shared_from_this()] {
-    ObjectBody& object = *self->object_;
-    self->out_.resize(static_cast<std::size_t>(std::min<std::uint64_t>(kPieceBytes, object.length)));
-    auto* data = reinterpret_cast<std::uint8_t*>(self->out_.data());
-    const auto n = object.object->read_at(object.first, {data, self->out_.size()});
-    const bool is_whole = n && *n == self->out_.size();
-    object.first += self->out_.size();
-    object.length -= self->out_.size();
-    net::post(self->stream_.get_executor(), [self, is_whole] {
-      // Shorter than announced: all that can be said now is a connection that breaks.
-      if (!is_whole) return self->give_up();
-      self->write_out(0, [self] { self->send_object(); });
-    });
+  const auto read = [this] {
+    ObjectBody& object = *object_;
+    out_.resize(static_cast<std::size_t>(std::min<std::uint64_t>(kPieceBytes, object.length)));
+    const auto n = object.object->read_at(object.first, {reinterpret_cast<std::uint8_t*>(out_.data()), out_.size()});
+    object.first += out_.size();
+    object.length -= out_.size();
+    return n && *n == out_.size();
+  };
+  work(shared_.workers, read, [this](bool is_whole) {
+    // Shorter than announced: all that can be said now is a connection that breaks.
+    if (!is_whole) return give_up();
+    write_out(0, [self = shared_from_this()] { self->send_object(); });
   });
 }
 
@@ -399,8 +377,19 @@ void Connection::read_rest() {
   });
 }
 
+void Connection::work_ended() {
+  is_working_ = false;
+  if (close_wanted_) close();
+}
+
+// The number of a closed socket may be another's the next moment, so one that a worker reads from only falls silent.
 void Connection::close() {
   error_code ec;
+  if (is_working_) {
+    close_wanted_ = true;
+    stream_.socket().shutdown(net::ip::tcp::socket::shutdown_both, ec);
+    return;
+  }
   stream_.socket().close(ec);
 }
 

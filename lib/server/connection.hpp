@@ -2,9 +2,10 @@
 //
 // A connection is a chain of callbacks on its own strand with exactly one operation outstanding, on the socket or on a
 // worker: read a header, read the body in pieces (each written to the stage by a worker before the next is read), write
-// the answer, start again. A small body that is there with its header is stored by one job. Requests that were
-// pipelined wait in `buffer_`. The object lives as long as an operation holds it. Over TLS the handshake comes first,
-// under the same deadline as the header.
+// the answer, start again. Threads that wake each other cost more than a piece does, so a worker that has an upload goes
+// on with what has arrived meanwhile, without waiting: a body that is there with its header is one job. Requests that
+// were pipelined wait in `buffer_`. The object lives as long as an operation holds it. Over TLS the handshake comes
+// first, under the same deadline as the header.
 #pragma once
 
 #include <atomic>
@@ -85,7 +86,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
  private:
   using Next = std::function<void()>;
   static constexpr std::size_t kPieceBytes = 256 * 1024;
-  static constexpr std::size_t kSmallBodyBytes = 64 * 1024;
+  static constexpr std::size_t kWorthWriting = 64 * 1024;
+  static constexpr std::size_t kMaxJobBytes = 1024 * 1024;  // of an upload; then others have their turn
   static constexpr std::size_t kDrainPieceBytes = 16 * 1024;
   static constexpr std::size_t kMaxDrainBytes = 1024 * 1024;
   static constexpr std::size_t kReadAheadBytes = 64 * 1024;
@@ -100,17 +102,21 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void begin_command();
   void run_command();
   void begin_control();
-  bool is_small_and_here();
   void begin_upload();
   PartialUploads::Interrupt interrupt();
   void refuse_upload(Response response);
-  void store_whole();
   void send_continue();
+  void prepare_piece();
   void prepare_body();
   void read_body();
   void on_body(error_code ec);
   void on_broken_body(error_code ec);
   void read_plain_body();
+  std::size_t room() const;
+  void took(std::size_t n);
+  bool take_buffered();
+  bool take_arrived();
+  std::optional<Response> feed_upload();
   void store_piece();
   void on_stored(std::optional<Response> response);
   void park_upload();
@@ -130,7 +136,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void read_rest();
   void close();
 
-  void work(net::thread_pool& pool, std::function<void()> job);
+  // job() on a thread of `pool`, then(what it returned) on the strand.
+  template <class Job, class Then>
+  void work(net::thread_pool& pool, Job job, Then then);
+  void work_ended();
+  net::thread_pool& upload_pool() { return is_long_job(request_) ? shared_.auditors : shared_.workers; }
   // Why Beast could not parse what came; nothing when the connection is just over.
   static std::optional<Response> parse_failure(error_code ec);
   bool expects_continue() const;
@@ -151,8 +161,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   AccessRecord record_;
   std::chrono::steady_clock::time_point started_{};
 
+  bool is_working_ = false;    // a worker has what an upload needs, the socket included: nobody may close it
+  bool close_wanted_ = false;  // meanwhile
+
   bool is_command_ = false;                   // the body is for Service::command
-  bool stores_whole_ = false;                 // the upload begins when the body is here
   std::weak_ptr<ControlConnection> control_;  // what this connection has become
   std::unique_ptr<Upload> upload_;
   std::unique_ptr<std::uint8_t[]> piece_;  // for bodies, while one is on its way
@@ -167,5 +179,27 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::optional<ObjectBody> object_;
   std::chrono::steady_clock::time_point linger_until_{};
 };
+
+// A job that throws (out of memory) costs its own connection, and what it had staged.
+template <class Job, class Then>
+void Connection::work(net::thread_pool& pool, Job job, Then then) {
+  stream_.expires_never();
+  is_working_ = true;
+  net::post(pool, [self = shared_from_this(), job = std::move(job), then = std::move(then)]() mutable {
+    try {
+      net::post(self->stream_.get_executor(),
+                [self, then = std::move(then), result = std::make_unique<decltype(job())>(job())]() mutable {
+                  self->work_ended();
+                  then(std::move(*result));
+                });
+    } catch (const std::exception&) {
+      self->upload_.reset();
+      net::post(self->stream_.get_executor(), [self] {
+        self->work_ended();
+        self->give_up();
+      });
+    }
+  });
+}
 
 }  // namespace mc::server

@@ -7,29 +7,21 @@
 
 namespace mc::server {
 
-// A small body is mostly there when its header is. Then beginning, writing and publishing are one job, for threads that
-// wake each other cost more than such a body does. One that is still on its way begins its upload first, so that others
-// can find it and go on with it should it break.
-bool Connection::is_small_and_here() {
-  const auto length = parser_->content_length();
-  if (request_.method != "PUT" || !length || *length > kSmallBodyBytes) return false;
-  error_code ec;
-  return buffer_.size() + stream_.socket().available(ec) >= *length;
-}
-
 void Connection::begin_upload() {
-  stores_whole_ = false;
-  stream_.expires_never();
-  work(shared_.workers, [self = shared_from_this()] {
-    auto begun = std::make_shared<std::variant<Response, std::unique_ptr<Upload>>>(
-        self->shared_.service.begin_upload(self->request_, self->interrupt()));
-    net::post(self->stream_.get_executor(), [self, begun] {
-      if (auto* refused = std::get_if<Response>(begun.get())) return self->refuse_upload(std::move(*refused));
-      self->upload_ = std::get<std::unique_ptr<Upload>>(std::move(*begun));
-      if (self->piece_) return self->read_body();  // a part of it is there already
-      if (self->expects_continue()) return self->send_continue();
-      self->prepare_body();
-    });
+  using Begun = std::variant<Response, std::optional<Response>>;  // refused, or begun and perhaps already stored
+  const bool waits = expects_continue();
+  const auto begin = [this, waits]() -> Begun {
+    auto begun = shared_.service.begin_upload(request_, interrupt());
+    if (auto* refused = std::get_if<Response>(&begun)) return std::move(*refused);
+    upload_ = std::get<std::unique_ptr<Upload>>(std::move(begun));
+    prepare_piece();
+    return waits ? std::nullopt : feed_upload();
+  };
+  work(upload_pool(), begin, [this, waits](Begun begun) {
+    if (auto* refused = std::get_if<Response>(&begun)) return refuse_upload(std::move(*refused));
+    if (waits) return send_continue();
+    pace_.begin();
+    on_stored(std::get<std::optional<Response>>(std::move(begun)));
   });
 }
 
@@ -47,28 +39,6 @@ void Connection::refuse_upload(Response response) {
     return answer(std::move(response));
   }
   answer_after_drain(std::move(response));
-}
-
-void Connection::store_whole() {
-  stores_whole_ = false;
-  stream_.expires_never();
-  work(is_long_job(request_) ? shared_.auditors : shared_.workers, [self = shared_from_this()] {
-    auto response = std::make_shared<Response>();
-    {
-      auto begun = self->shared_.service.begin_upload(self->request_, self->interrupt());
-      if (auto* refused = std::get_if<Response>(&begun)) {
-        *response = std::move(*refused);
-      } else {
-        Upload& upload = *std::get<std::unique_ptr<Upload>>(begun);
-        auto failed = upload.write({self->piece_.get(), self->filled_});
-        *response = failed ? std::move(*failed) : upload.finish();
-      }
-    }
-    net::post(self->stream_.get_executor(), [self, response] {
-      self->piece_.reset();
-      self->answer(std::move(*response));
-    });
-  });
 }
 
 // The body is small, and is read as a whole into the one piece there is.
@@ -89,14 +59,12 @@ void Connection::run_command() {
     unread_body_ = true;
     return answer(problem(413, "too-large", "the body is too large"));
   }
-  stream_.expires_never();
-  work(shared_.workers, [self = shared_from_this()] {
-    const std::string_view body(reinterpret_cast<const char*>(self->piece_.get()), self->filled_);
-    auto response = std::make_shared<Response>(self->shared_.service.command(self->request_, body));
-    net::post(self->stream_.get_executor(), [self, response] {
-      self->piece_.reset();
-      self->answer(std::move(*response));
-    });
+  const auto run = [this] {
+    return shared_.service.command(request_, {reinterpret_cast<const char*>(piece_.get()), filled_});
+  };
+  work(shared_.workers, run, [this](Response response) {
+    piece_.reset();
+    answer(std::move(response));
   });
 }
 
@@ -106,7 +74,8 @@ void Connection::send_continue() {
   write_out(0, [self = shared_from_this()] { self->prepare_body(); });
 }
 
-void Connection::prepare_body() {
+// By whoever has the connection, a worker or the strand.
+void Connection::prepare_piece() {
   piece_size_ = is_command_ ? wire::kMaxControlBytes : kPieceBytes;
   if (const auto length = parser_->content_length(); length && *length < piece_size_) {
     piece_size_ = static_cast<std::size_t>(*length);
@@ -114,15 +83,18 @@ void Connection::prepare_body() {
   piece_.reset(new std::uint8_t[piece_size_ + 1]);  // never empty, and not zeroed
   filled_ = 0;
   if (const auto left = parser_->content_length_remaining(); left && !parser_->chunked()) body_left_ = *left;
-  if (!body_left_ && !parser_->is_done()) buffer_.reserve(kReadAheadBytes);
+}
+
+void Connection::prepare_body() {
+  if (!piece_) prepare_piece();
   pace_.begin();
   read_body();
 }
 
 void Connection::read_body() {
-  if (stores_whole_ && body_is_done()) return store_whole();
   if (body_is_done() || (piece_size_ > 0 && filled_ == piece_size_)) return store_piece();
   if (body_left_) return read_plain_body();
+  if (buffer_.capacity() < kReadAheadBytes) buffer_.reserve(kReadAheadBytes);
   auto& body = parser_->get().body();
   body.data = piece_.get() + filled_;
   body.size = piece_size_ - filled_;
@@ -132,29 +104,47 @@ void Connection::read_body() {
                         [self = shared_from_this()](error_code ec, std::size_t) { self->on_body(ec); });
 }
 
+std::size_t Connection::room() const {
+  return static_cast<std::size_t>(std::min<std::uint64_t>(piece_size_ - filled_, *body_left_));
+}
+
+void Connection::took(std::size_t n) {
+  filled_ += n;
+  *body_left_ -= n;
+  record_.received_bytes += n;
+  shared_.metrics.received_bytes += n;
+}
+
+// What Beast had read behind the header.
+bool Connection::take_buffered() {
+  if (buffer_.size() == 0) return false;
+  const std::size_t n = net::buffer_copy(net::buffer(piece_.get() + filled_, room()), buffer_.data());
+  buffer_.consume(n);
+  took(n);
+  return n > 0;
+}
+
+// On a worker: what the kernel has. False when that is nothing; an end or an error is the strand's to find.
+bool Connection::take_arrived() {
+  if (!body_left_ || room() == 0) return false;
+  if (take_buffered()) return true;
+  if (stream_.is_over_tls()) return false;
+  const ssize_t n =
+      ::recv(stream_.socket().native_handle(), piece_.get() + filled_, room(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (n <= 0) return false;
+  took(static_cast<std::size_t>(n));
+  pace_.arrived(static_cast<std::size_t>(n));
+  return true;
+}
+
 void Connection::read_plain_body() {
-  const auto took = [this](std::size_t n) {
-    filled_ += n;
-    *body_left_ -= n;
-    record_.received_bytes += n;
-    shared_.metrics.received_bytes += n;
-  };
-  const auto room = [this] {
-    return static_cast<std::size_t>(std::min<std::uint64_t>(piece_size_ - filled_, *body_left_));
-  };
-  if (buffer_.size() > 0) {
-    const std::size_t n = net::buffer_copy(net::buffer(piece_.get() + filled_, room()), buffer_.data());
-    buffer_.consume(n);
-    took(n);
-    return read_body();
-  }
+  if (take_buffered()) return read_body();
   stream_.expires_after(pace_.may_wait(std::chrono::steady_clock::now()));
   stream_.async_read_some(net::buffer(piece_.get() + filled_, room()),
-                          [self = shared_from_this(), took](error_code ec, std::size_t n) {
-                            took(n);
+                          [self = shared_from_this()](error_code ec, std::size_t n) {
+                            self->took(n);
                             self->pace_.moved(n, std::chrono::steady_clock::now());
                             if (ec) return self->on_broken_body(ec);
-                            if (self->stores_whole_ && *self->body_left_ > 0) return self->begin_upload();
                             self->read_body();
                           });
 }
@@ -183,21 +173,27 @@ void Connection::on_broken_body(error_code ec) {
   });
 }
 
+// On a worker: writes the piece, and goes on as long as more has arrived. The answer, when there is one.
+std::optional<Response> Connection::feed_upload() {
+  for (std::size_t written = 0;;) {
+    while (take_arrived()) {
+    }
+    if (!body_is_done() && (filled_ < kWorthWriting || written >= kMaxJobBytes)) return std::nullopt;
+    if (auto failed = upload_->write({piece_.get(), filled_})) return failed;
+    written += filled_;
+    filled_ = 0;
+    if (body_is_done()) return upload_->finish();
+  }
+}
+
 void Connection::store_piece() {
   if (is_command_) return run_command();
-  stream_.expires_never();
-  const bool is_last = body_is_done();
-  auto& pool = is_last && is_long_job(request_) ? shared_.auditors : shared_.workers;
-  work(pool, [self = shared_from_this(), is_last] {
-    auto response =
-        std::make_shared<std::optional<Response>>(self->upload_->write({self->piece_.get(), self->filled_}));
-    if (!*response && is_last) *response = self->upload_->finish();
-    net::post(self->stream_.get_executor(), [self, response] { self->on_stored(std::move(*response)); });
-  });
+  work(
+      upload_pool(), [this] { return feed_upload(); },
+      [this](std::optional<Response> response) { on_stored(std::move(response)); });
 }
 
 void Connection::on_stored(std::optional<Response> response) {
-  filled_ = 0;
   if (!response) return read_body();
   upload_.reset();  // its stage is gone or published by now: nothing blocks here
   piece_.reset();
@@ -206,21 +202,21 @@ void Connection::on_stored(std::optional<Response> response) {
 
 // The connection broke in the middle: what came is kept for a while, so that the client need not send it again.
 void Connection::park_upload() {
-  stream_.expires_never();
-  work(shared_.workers, [self = shared_from_this()] {
-    self->upload_->park({self->piece_.get(), self->filled_});
-    self->upload_.reset();
-    net::post(self->stream_.get_executor(), [self] { self->give_up(); });
-  });
+  const auto park = [this] {
+    upload_->park({piece_.get(), filled_});
+    upload_.reset();
+    return true;
+  };
+  work(shared_.workers, park, [this](bool) { give_up(); });
 }
 
 // Removing a stage is the store's work.
 void Connection::drop_upload(Next then) {
-  stream_.expires_never();
-  work(shared_.workers, [self = shared_from_this(), then = std::move(then)] {
-    self->upload_.reset();
-    net::post(self->stream_.get_executor(), then);
-  });
+  const auto drop = [this] {
+    upload_.reset();
+    return true;
+  };
+  work(shared_.workers, drop, [then = std::move(then)](bool) { then(); });
 }
 
 // A small rest of a body is read so that the connection can go on. A peer that waits for 100 Continue may send its body

@@ -32,6 +32,8 @@ class Pace {
     if (bytes_ >= window_bytes_) return stall_;
     return std::clamp(window_ - waited_, Duration{0}, stall_);
   }
+  // Nobody waited for these.
+  void arrived(std::uint64_t bytes) { bytes_ += bytes; }
   void moved(std::uint64_t bytes, Time now) {
     waited_ += now - asked_at_;
     bytes_ += bytes;
