@@ -6,8 +6,8 @@
 
 #include <boost/asio/post.hpp>
 #include <boost/beast/core/error.hpp>
+#include <boost/beast/core/read_size.hpp>
 #include <boost/beast/http/error.hpp>
-#include <boost/beast/http/read.hpp>
 #include <ctime>
 
 #include "server/control_connection.hpp"
@@ -160,10 +160,32 @@ void Connection::read_header() {
   record_.remote = remote_;
   waiting_for_header_ = true;
   idle_since_ms_ = now_ms();
+  header_bytes_ = 0;
   // One deadline for the whole header, however slowly it trickles in.
   stream_.expires_after(shared_.limits.idle);
-  http::async_read_header(stream_, buffer_, *parser_,
-                          [self = shared_from_this()](error_code ec, std::size_t) { self->on_header(ec); });
+  parse_header();
+}
+
+// Beast's own limit holds for what one call of the parser sees: a header whose fields end where reads end is never too
+// large for it (Boost 1.81). So what was read is counted here.
+void Connection::parse_header() {
+  if (buffer_.size() > 0) {
+    error_code ec;
+    const std::size_t n = parser_->put(buffer_.data(), ec);
+    buffer_.consume(n);
+    header_bytes_ += n;
+    if (ec && ec != http::error::need_more) return on_header(ec);
+    const bool is_whole = parser_->is_header_done();
+    const std::size_t known = header_bytes_ + (is_whole ? 0 : buffer_.size());  // behind a whole one is the body
+    if (known > shared_.limits.header_bytes) return on_header(http::error::header_limit);
+    if (is_whole) return on_header({});
+  }
+  const auto into = buffer_.prepare(beast::read_size(buffer_, kReadAheadBytes));
+  stream_.async_read_some(into, [self = shared_from_this()](error_code ec, std::size_t n) {
+    self->buffer_.commit(n);
+    if (ec) return self->on_header(ec);
+    self->parse_header();
+  });
 }
 
 void Connection::on_header(error_code ec) {

@@ -2,10 +2,10 @@
 //
 // A connection is a chain of callbacks on its own strand with exactly one operation outstanding, on the socket or on a
 // worker: read a header, read the body in pieces (each written to the stage by a worker before the next is read), write
-// the answer, start again. Threads that wake each other cost more than a piece does, so a worker that has an upload goes
-// on with what has arrived meanwhile, without waiting: a body that is there with its header is one job. Requests that
-// were pipelined wait in `buffer_`. The object lives as long as an operation holds it. Over TLS the handshake comes
-// first, under the same deadline as the header.
+// the answer, start again. Threads that wake each other cost more than a piece does, so a worker that has an upload
+// goes on with what has arrived meanwhile, without waiting: a body that is there with its header is one job. Requests
+// that were pipelined wait in `buffer_`. The object lives as long as an operation holds it. Over TLS the handshake
+// comes first, under the same deadline as the header.
 #pragma once
 
 #include <atomic>
@@ -94,6 +94,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void handshake();
   void read_header();
+  void parse_header();
   void on_header(error_code ec);
   std::optional<Response> check_framing() const;
   void take_request();
@@ -153,6 +154,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::optional<http::request_parser<http::buffer_body>> parser_;
 
   bool waiting_for_header_ = false;
+  std::size_t header_bytes_ = 0;  // of the one that is being read, so far
   std::atomic<std::int64_t> idle_since_ms_{kBusy};
   Pace pace_;
   bool keep_alive_ = false;

@@ -103,13 +103,32 @@ TEST_F(Connections, HeadHasTheLengthAndNoBody) {
   EXPECT_EQ(client.body, "ok\n");
 }
 
+// However the header is cut by the reads: each sixteenth of these finds whole fields at each.
+TEST_F(Connections, AHeaderIsAsLargeAsItMayBeAndNoLarger) {
+  serve();
+  std::string fields;
+  while (fields.size() < 160'000) fields += "X-Field: value\r\n";
+  for (std::size_t padding = 0; padding < 16; ++padding) {
+    Client client = connect();
+    client.send("GET /healthz HTTP/1.1\r\nHost: x\r\nP: " + std::string(padding, 'x') + "\r\n" + fields + "\r\n");
+    EXPECT_EQ(client.status(), 431) << padding;
+  }
+  Client client = connect();
+  const std::string begin = "GET /healthz HTTP/1.1\r\nHost: x\r\nP: ";
+  const std::size_t room = Limits{}.header_bytes - begin.size() - 4;
+  for (const std::size_t padding : {room, room + 1}) {
+    client.send(begin + std::string(padding, 'x') + "\r\n\r\n");
+    EXPECT_EQ(client.status(), padding == room ? 200 : 431);
+  }
+}
+
 // What a broken connection carried is kept, and the upload goes on over another one: when the server saw it break, and
 // when it did not (the client is the first to know).
 TEST_F(Connections, ABrokenUploadGoesOnOverAnotherConnection) {
   serve();
   std::string large(700'000, '\0');
   for (std::size_t i = 0; i < large.size(); ++i) large[i] = static_cast<char>(i * 131 >> 9);
-  // The small one would be stored by one job, if it came as a whole.
+  // The small one would be stored by one job, did it come as a whole.
   for (const std::string& whole : {large, large.substr(0, 40'000)}) {
     const std::string head = put_head(kChunk, whole, "Content-Length: " + std::to_string(whole.size()));
     const std::string question = "HEAD" + put_head(kChunk, whole, "X: y").substr(3);
