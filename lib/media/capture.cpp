@@ -103,6 +103,8 @@ void Capture::Shared::attach() {
   queue = std::make_unique<PacketQueue>(options.queue_bytes, streams.size());
   control = std::make_unique<CaptureControl>(inputs.size());
   output = {queue.get(), &timeline, &key_frames_wanted, static_cast<std::uint32_t>(streams.size())};
+  if (options.begin == Begin::when_told) output.preroll_ns = options.preroll_ns;
+  output.preroll_bytes = options.queue_bytes / 2;  // the picture's and the sound's; and it still fits into the queue
   streams.push_back(events);
   std::uint32_t index = 0;
   for (const auto& running : inputs) {
@@ -121,6 +123,8 @@ void Capture::Shared::begin() {
   tell_clock();
   next_clock_ns = options.clock->monotonic_ns() + kClockEveryNs;
   started = true;
+  // The events are in front. Standby has nothing for a t0 that is still to come.
+  if (output.preroll_ns > 0 && timeline.t0_ns() < timeline.now_ns()) queue->hold(streams.size() - 1);
   timeline.arm();
   start_writer();
 }
@@ -323,6 +327,7 @@ Result<CaptureProgress> Capture::run(int out_fd, const CaptureHooks& hooks) {
 Status Capture::start(const CaptureStart& start) {
   Shared& shared = *shared_;
   if (shared.started) return fail(ErrorKind::refused, "the capture has started already");
+  if (const std::string lost = shared.lost_devices(); !lost.empty()) return fail(ErrorKind::io, lost);
   Timeline& timeline = shared.timeline;
   timeline.set_session(start.offset_ns, start.bound_us);
   timeline.set_t0(start.t0_ns);

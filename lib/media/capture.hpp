@@ -4,8 +4,11 @@
 //   MC_TRY_ASSIGN(auto end, capture->run(fd, hooks));       // until a stop, the duration, or the end of all inputs
 //
 // With options.begin == when_told the devices run in standby and nothing is written until start(), which a hook calls:
-// then what is on the session clock at t0 or behind it is kept, to the frame and to the sample. A device that ends in
-// standby ends the capture, for nothing is lost yet by opening it again.
+// then what is on the session clock at t0 or behind it is kept, to the frame and to the sample. For a t0 in the past
+// the last options.preroll_ns of standby are there, the picture encoded: it begins with its first key frame at t0 or
+// behind it, of which there is one each half second, and sound at the sample. Pictures and samples together take
+// options.queue_bytes at most. A device that ends in standby ends the capture, for nothing is lost yet by opening it
+// again.
 //
 // Threads: one per device (it reads, decodes, converts and encodes), one that writes, and the caller's, which watches
 // over them. A slow reader of the NUT stream never holds a device back: encoded packets wait in a queue of
@@ -60,7 +63,8 @@ class Capture {
   Result<CaptureProgress> run(int out_fd, const CaptureHooks& hooks);
 
   // From a hook of run(), in its thread.
-  // Begins to write. A t0 in the past: what comes from now on, later on the same timeline. Kind refused: it has begun.
+  // Begins to write. A t0 further in the past than what standby kept: with the oldest of it, later on the same
+  // timeline. Kinds: refused (it has begun), io (a device has just been lost).
   Status start(const CaptureStart& start);
   // Ends with what lies before `t1_ns` (session time; nothing: now). In standby: ends, without output.
   void stop(std::optional<std::int64_t> t1_ns);

@@ -33,7 +33,7 @@ enum class Pace : std::uint8_t {
 
 enum class Begin : std::uint8_t {
   at_once,
-  when_told,  // Capture::start; until then the devices run, and nothing is written
+  when_told,  // Capture::start; until then the devices and encoders run, and nothing is written
 };
 
 struct CaptureOptions {
@@ -47,6 +47,7 @@ struct CaptureOptions {
   std::string rate;                 // "30" or "30000/1001", likewise
   std::optional<std::int64_t> duration_ns;
   Begin begin = Begin::at_once;
+  std::int64_t preroll_ns = 5'000'000'000;  // of standby that is kept, for a start in the past
   Pace pace = Pace::real_time;
   std::string recording_id;                // empty: not said
   std::uint64_t queue_bytes = 60'000'000;  // of encoded packets that a slow reader may leave behind: 60 s at 8 Mb/s

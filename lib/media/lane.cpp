@@ -15,13 +15,14 @@ namespace mc::media {
 namespace {
 
 constexpr char kQueueOverflow[] = "queue-overflow";
+constexpr AVRational kMicrosecond{1, 1'000'000};
 
 }  // namespace
 
 void LaneOutput::event(json::object object, std::int64_t at_ns) const {
   const std::string text = json::to_text(object);
   const ByteView bytes = as_bytes(text);
-  queue->push_always({events_stream, at_ns / 1000, true, false, ByteBuffer(bytes.begin(), bytes.end())});
+  queue->push_always({events_stream, at_ns / 1000, true, false, ByteBuffer(bytes.begin(), bytes.end()), at_ns});
 }
 
 Lane::Lane(const AVStream& stream, const DeviceSpec& device, const CaptureOptions& options)
@@ -30,6 +31,7 @@ Lane::Lane(const AVStream& stream, const DeviceSpec& device, const CaptureOption
       may_wait_(!device.is_live() && options.pace == Pace::none),
       input_base_(stream.time_base),
       input_index_(stream.index),
+      suspended_seen_ns_(options.clock->suspended_ns()),
       decoded_(av_frame_alloc()),
       encoded_(av_packet_alloc()) {}
 
@@ -63,9 +65,15 @@ void Lane::attach(const LaneOutput& output, std::uint32_t stream_index) {
   output_ = output;
   stream_index_ = stream_index;
   timescale_ = static_cast<std::uint32_t>(stream_.time_base.denominator);
+  bound_standby(rescale(output.preroll_ns, kNanosecondsPerSecond, timescale_), output.preroll_bytes);
 }
 
 Status Lane::feed(const AVPacket* packet) {
+  if (!recording_ && output_.timeline->is_armed()) {
+    recording_ = true;
+    MC_TRY(begin());
+    output_.queue->backlog_is_in();
+  }
   if (done_ && packet != nullptr) return {};
   int code = avcodec_send_packet(decoder_.get(), packet);
   // One damaged packet is not the end of a device; the decoder goes on with the next.
@@ -88,26 +96,28 @@ Status Lane::encode(const AVFrame* frame) {
   const int code = avcodec_send_frame(encoder_.get(), frame);
   encoding_ns_ += clock_.monotonic_ns() - began_ns;
   if (code < 0 && code != AVERROR_EOF) return fail(av_error(code, "cannot encode"));
-  if (frame != nullptr) ++frames_;
   while (avcodec_receive_packet(encoder_.get(), encoded_.get()) >= 0) {
-    const Status sent = send(encoded_.get());
+    send(encoded_.get());
     av_packet_unref(encoded_.get());
-    MC_TRY(sent);
   }
   return {};
 }
 
-Status Lane::send(const AVPacket* packet) {
-  if (packet->size <= 0) return {};  // side data at the end of a stream
+void Lane::send(const AVPacket* packet) {
+  if (packet->size <= 0) return;  // side data at the end of a stream
   if (may_wait_) output_.queue->wait_for_room();
-  QueuedPacket queued{stream_index_, ticks_of(packet->pts), (packet->flags & AV_PKT_FLAG_KEY) != 0,
-                      stream_.kind == StreamKind::picture, ByteBuffer(packet->data, packet->data + packet->size)};
-  last_ns_ = rescale(queued.pts, timescale_, kNanosecondsPerSecond);
-  if (const auto loss = output_.queue->push(queued)) {
-    tell_gap(kQueueOverflow, loss->from, queued.pts, loss->packets);
-    output_.queue->push(queued);
+  deliver({stream_index_, ticks_of(packet->pts), (packet->flags & AV_PKT_FLAG_KEY) != 0,
+           stream_.kind == StreamKind::picture, ByteBuffer(packet->data, packet->data + packet->size)});
+}
+
+void Lane::put(QueuedPacket packet) {
+  ++frames_;
+  packet.at_ns = rescale(packet.pts, timescale_, kNanosecondsPerSecond);
+  last_ns_ = packet.at_ns;
+  if (const auto loss = output_.queue->push(packet)) {
+    tell_gap(kQueueOverflow, loss->from, packet.pts, loss->packets);
+    output_.queue->push(packet);
   }
-  return {};
 }
 
 void Lane::tell_last_loss() {
@@ -117,8 +127,10 @@ void Lane::tell_last_loss() {
 }
 
 bool Lane::was_suspended() {
-  const std::int64_t seen = std::exchange(suspended_seen_ns_, output_.timeline->suspended_ns());
-  return suspended_seen_ns_ > seen;
+  const std::int64_t now = clock_.suspended_ns();
+  if (now < suspended_seen_ns_ + Timeline::kLeastSuspendNs) return false;
+  suspended_seen_ns_ = now;
+  return true;
 }
 
 void Lane::tell_gap(const char* reason, std::int64_t from, std::int64_t to, std::uint64_t packets) {
@@ -135,16 +147,28 @@ void Lane::tell_gap(const char* reason, std::int64_t from, std::int64_t to, std:
   output_.event(std::move(event), rescale(to, timescale_, kNanosecondsPerSecond));
 }
 
-std::int64_t Lane::ticks_at(std::int64_t pts, std::uint32_t timescale) const {
+std::int64_t Lane::stamp_of(const AVFrame& frame) const {
+  const std::int64_t pts = frame.best_effort_timestamp;
+  if (!live_) return pts;
+  return output_.timeline->monotonic_of_device_us(pts == AV_NOPTS_VALUE ? -1
+                                                                        : av_rescale_q(pts, input_base_, kMicrosecond));
+}
+
+std::int64_t Lane::ticks_at(std::int64_t stamp) const {
+  if (live_) return rescale(output_.timeline->from_monotonic(stamp), kNanosecondsPerSecond, timescale_);
+  return standby_zero() + standby_ticks(stamp);
+}
+
+std::int64_t Lane::standby_ticks(std::int64_t stamp) const {
+  if (live_) return rescale(stamp, kNanosecondsPerSecond, timescale_);
+  const AVRational tick{1, static_cast<int>(timescale_)};
+  return av_rescale_q(stamp, input_base_, tick) - av_rescale_q(origin_us_, kMicrosecond, tick);
+}
+
+std::int64_t Lane::standby_zero() const {
   const Timeline& timeline = *output_.timeline;
-  constexpr AVRational kMicroseconds{1, 1'000'000};
-  if (live_) {
-    const std::int64_t us = pts == AV_NOPTS_VALUE ? -1 : av_rescale_q(pts, input_base_, kMicroseconds);
-    return rescale(timeline.from_device_us(us), kNanosecondsPerSecond, timescale);
-  }
-  const AVRational ticks{1, static_cast<int>(timescale)};
-  return timeline.source_zero_ticks(timescale) + av_rescale_q(pts, input_base_, ticks) -
-         av_rescale_q(origin_us_, kMicroseconds, ticks);
+  if (live_) return rescale(timeline.from_monotonic(0), kNanosecondsPerSecond, timescale_);
+  return timeline.source_zero_ticks(timescale_);
 }
 
 }  // namespace mc::media

@@ -1,8 +1,14 @@
 #include "media/packet_queue.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace mc::media {
+namespace {
+
+constexpr auto kLongestHold = std::chrono::seconds(1);
+
+}  // namespace
 
 std::optional<PacketQueue::Loss> PacketQueue::push(QueuedPacket& packet) {
   const std::lock_guard lock(mutex_);
@@ -37,6 +43,10 @@ void PacketQueue::push_always(QueuedPacket packet) {
 
 std::optional<QueuedPacket> PacketQueue::pop() {
   std::unique_lock lock(mutex_);
+  if (held_from_) {
+    filled_.wait_until(lock, held_until_, [this] { return closed_ || held_streams_ == 0; });
+    sort_held();
+  }
   filled_.wait(lock, [this] { return closed_ || !packets_.empty(); });
   if (packets_.empty()) return std::nullopt;
   QueuedPacket packet = std::move(packets_.front());
@@ -44,6 +54,26 @@ std::optional<QueuedPacket> PacketQueue::pop() {
   bytes_ -= packet.data.size();
   emptied_.notify_all();
   return packet;
+}
+
+void PacketQueue::hold(std::size_t streams) {
+  const std::lock_guard lock(mutex_);
+  held_streams_ = streams;
+  held_from_ = packets_.size();
+  held_until_ = std::chrono::steady_clock::now() + kLongestHold;
+}
+
+void PacketQueue::backlog_is_in() {
+  const std::lock_guard lock(mutex_);
+  if (held_streams_ > 0 && --held_streams_ == 0) filled_.notify_all();
+}
+
+void PacketQueue::sort_held() {
+  // An event is in front of the packet that it was told in front of: they have one time.
+  std::stable_sort(packets_.begin() + static_cast<std::ptrdiff_t>(*held_from_), packets_.end(),
+                   [](const QueuedPacket& a, const QueuedPacket& b) { return a.at_ns < b.at_ns; });
+  held_from_.reset();
+  held_streams_ = 0;
 }
 
 void PacketQueue::wait_for_room() {

@@ -2,9 +2,13 @@
 // when the writer is too slow, packets are dropped, whole groups of pictures at a time, and the loss is told by an
 // event in front of the next packet of the stream, or at the end when none follows.
 //
+// What standby kept comes at the start of a recording from each stream at once. With hold() it is put into the order of
+// its times first, for chunks are cut from packets as they come.
+//
 // Safe from any thread.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -22,6 +26,7 @@ struct QueuedPacket {
   bool key = false;
   bool picture = false;
   ByteBuffer data;
+  std::int64_t at_ns = 0;  // the time of `pts`, to compare streams by
 };
 
 class PacketQueue {
@@ -40,6 +45,11 @@ class PacketQueue {
   Loss take_loss(std::uint32_t stream);
   // Past the limit too: events are small and must not be lost.
   void push_always(QueuedPacket packet);
+  // Before the first pop(), which then waits until so many streams have said backlog_is_in(), or a second is over (a
+  // device that gives nothing must not hold the others back), or the queue is closed. What was pushed before the hold
+  // stays in front.
+  void hold(std::size_t streams);
+  void backlog_is_in();
   // For sources that can wait (not devices): until half of the room is free, or the queue is closed.
   void wait_for_room();
   // The next packet; nothing when the queue is closed and empty. Waits.
@@ -50,6 +60,8 @@ class PacketQueue {
   std::uint64_t bytes() const;
 
  private:
+  void sort_held();
+
   mutable std::mutex mutex_;
   std::condition_variable filled_;
   std::condition_variable emptied_;
@@ -59,6 +71,9 @@ class PacketQueue {
   std::uint64_t dropped_ = 0;
   std::vector<Loss> losses_;  // open ones, by stream
   bool closed_ = false;
+  std::size_t held_streams_ = 0;          // whose backlog is not in yet
+  std::optional<std::size_t> held_from_;  // index into packets_
+  std::chrono::steady_clock::time_point held_until_;
 };
 
 }  // namespace mc::media

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <utility>
 
+#include "media/av_error.hpp"
 #include "media/encoder.hpp"
 
 extern "C" {
@@ -116,7 +117,34 @@ Status SoundLane::take(AVFrame* frame) {
     return drain();
   }
   peak_ = std::max(peak_.load(), peak_of(*frame));
-  if (!output_.timeline->is_armed()) return {};
+  if (frame->best_effort_timestamp == AV_NOPTS_VALUE && !live_) return {};
+  const std::int64_t stamp = stamp_of(*frame);
+  return recording_ ? record(frame, stamp) : stand_by(frame, stamp);
+}
+
+Status SoundLane::stand_by(AVFrame* frame, std::int64_t stamp) {
+  if (was_suspended()) standby_.clear();
+  // What libavutil spends on a frame counts too: some devices give a few samples at a time.
+  constexpr std::uint64_t kFrameBytes = 1024;
+  const int bytes = frame->nb_samples * frame->ch_layout.nb_channels *
+                    av_get_bytes_per_sample(static_cast<AVSampleFormat>(frame->format));
+  KeptFrame kept{FramePtr(av_frame_alloc()), stamp};
+  if (!kept.frame) return fail(av_error(AVERROR(ENOMEM), "cannot capture"));
+  av_frame_move_ref(kept.frame.get(), frame);
+  standby_.push(standby_ticks(stamp), static_cast<std::uint64_t>(bytes) + kFrameBytes, std::move(kept));
+  return {};
+}
+
+Status SoundLane::begin() {
+  while (!standby_.empty() && !done_) {
+    const KeptFrame kept = standby_.pop();
+    MC_TRY(record(kept.frame.get(), kept.stamp));
+  }
+  standby_.clear();
+  return {};
+}
+
+Status SoundLane::record(AVFrame* frame, std::int64_t stamp) {
   if (!filters_ || frame->sample_rate != input_rate_) {
     // A microphone that changes its format is converted; samples still in the old converter come first.
     if (filters_) {
@@ -125,9 +153,7 @@ Status SoundLane::take(AVFrame* frame) {
     }
     MC_TRY(build_filters(*frame));
   }
-  const std::int64_t input_pts = frame->best_effort_timestamp;
-  if (input_pts == AV_NOPTS_VALUE && !live_) return {};
-  std::int64_t ticks = ticks_at(input_pts, timescale_);
+  std::int64_t ticks = ticks_at(stamp);
   if (!trim(*frame, ticks)) return {};
   const std::int64_t position = av_rescale(taken_, timescale_, input_rate_);
   const std::int64_t missing = clock_->measure(position, ticks);

@@ -27,10 +27,9 @@ Timeline::Timeline(const Clock& clock) : clock_(clock) {
 }
 
 std::int64_t Timeline::suspended_ns() const {
-  constexpr std::int64_t kLeastNs = 100'000'000;  // less is how exactly two clocks can be read
   const std::int64_t now = clock_.suspended_ns() - anchor_suspended_ns_;
   const std::int64_t seen = suspended_ns_.load(std::memory_order_relaxed);
-  if (now < seen + kLeastNs) return seen;
+  if (now < seen + kLeastSuspendNs) return seen;
   suspended_ns_.store(now, std::memory_order_relaxed);
   return now;
 }
@@ -54,13 +53,13 @@ std::optional<std::int64_t> Timeline::end_ticks(std::uint32_t timescale) const {
   return t0_ticks(timescale) + rescale(*end - t0_ns_, kNanosecondsPerSecond, timescale);
 }
 
-std::int64_t Timeline::from_device_us(std::int64_t device_us) const {
+std::int64_t Timeline::monotonic_of_device_us(std::int64_t device_us) const {
   constexpr std::int64_t kPlausibleUs = 10'000'000;
   const std::int64_t monotonic = clock_.monotonic_ns();
-  if (std::abs(monotonic / 1000 - device_us) < kPlausibleUs) return from_monotonic(device_us * 1000);
+  if (std::abs(monotonic / 1000 - device_us) < kPlausibleUs) return device_us * 1000;
   const std::int64_t wall = clock_.wall_ns();
-  if (std::abs(wall / 1000 - device_us) < kPlausibleUs) return from_monotonic(monotonic + device_us * 1000 - wall);
-  return from_monotonic(monotonic);
+  if (std::abs(wall / 1000 - device_us) < kPlausibleUs) return monotonic + device_us * 1000 - wall;
+  return monotonic;
 }
 
 }  // namespace mc::media

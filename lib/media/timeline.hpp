@@ -4,7 +4,7 @@
 // that what comes behind it is where it was captured.
 //
 // Calling sequence: set_session (if at all), set_t0 and set_source_zero, in one thread; then arm(). Another thread
-// looks at is_armed() first; then everything is safe from any thread.
+// looks at is_armed() first; then everything is safe from any thread. monotonic_of_device_us always is.
 #pragma once
 
 #include <atomic>
@@ -19,6 +19,8 @@ namespace mc::media {
 
 class Timeline {
  public:
+  static constexpr std::int64_t kLeastSuspendNs = 100'000'000;  // less is how exactly two clocks can be read
+
   // Reads both clocks. `bound_us()` is how far the wall clock may be off by the kernel's own account (adjtimex(2)), and
   // the time that reading took.
   explicit Timeline(const Clock& clock);
@@ -51,9 +53,9 @@ class Timeline {
   }
   std::optional<std::int64_t> end_ticks(std::uint32_t timescale) const;
 
-  // A device's own time stamp, in microseconds of CLOCK_MONOTONIC or of the wall clock (devices differ), on this
-  // timeline. One that is neither (none at all, or nonsense) is now.
-  std::int64_t from_device_us(std::int64_t device_us) const;
+  // A device's own time stamp, in microseconds of CLOCK_MONOTONIC or of the wall clock (devices differ), as monotonic
+  // time. One that is neither (none at all, or nonsense) is now.
+  std::int64_t monotonic_of_device_us(std::int64_t device_us) const;
 
  private:
   const Clock& clock_;

@@ -58,15 +58,112 @@ expect_span() {
   done
 }
 
-@test "a T0 in the past: it begins at once, later on the same timeline, both tracks alike" {
+# behind_t0 v|a: by how many seconds the recording begins behind its T0; sound counts from behind its priming.
+behind_t0() {
+  zero=$(date -u -d "$(tag_of a.nut format_tags=maycast-t0)" +%s.%N)
+  priming=0
+  [ "$1" = v ] || priming=1024
+  awk -v zero="$zero" -v priming=$priming 'NR == 1 { printf "%.6f\n", $1 + priming / 48000 - zero; exit }' <(packet_times a.nut "$1")
+}
+# within VALUE FROM TO
+within() { awk -v x="$1" -v from="$2" -v to="$3" 'BEGIN { exit !(x >= from && x <= to) }' || fail "$1 is not within $2 and $3"; }
+
+@test "a T0 in the past, within what standby kept: from T0 on all the same, sound to the sample, picture from a key frame" {
   standby
+  peer standby status status status status start:-2000 started stop:500 stopped >said
+  wait $CAPTURE_PID
+  within "$(behind_t0 a)" -0.000011 0.000011
+  begin=$(behind_t0 v)
+  within "$begin" 0 0.55
+  # Without a hole, up to T1, and never longer than a second to the next key frame.
+  zero=$(date -u -d "$(tag_of a.nut format_tags=maycast-t0)" +%s.%N)
+  ffprobe -v quiet -select_streams v -show_entries packet=pts_time,flags -of csv=p=0 a.nut >packets
+  awk -F, -v zero="$zero" 'NR == 1 && $2 !~ /K/ { print "no key frame first"; exit 1 }
+    NR > 1 && ($1 - last < 0.0332 || $1 - last > 0.0335) { print "a hole in front of", $1 - zero; exit 1 }
+    $2 ~ /K/ { key = $1 } $1 - key > 1.05 { print "no key frame up to", $1 - zero; exit 1 }
+    { last = $1 } END { d = last + 1 / 30 - zero - 2.5; exit !(d >= -0.001 && d <= 0.034) }' packets
+  awk -v zero="$zero" 'NR > 1 && ($1 - last < 0.0213 || $1 - last > 0.02135) { print "a hole in front of", $1 - zero; exit 1 }
+    { last = $1 } END { exit !(last - zero >= 2.45 && last - zero <= 2.5) }' <(packet_times a.nut a)
+  recorded
+  run grep -c '^# gap\|^# dropped' recording/manifest
+  assert_output 0
+  # In the order of time, so that chunks are a second of both.
+  awk '/^[^#]/' recording/manifest >chunks
+  [ "$(wc -l <chunks)" -ge 2 ]
+  ffprobe -v quiet -show_entries packet=codec_type,pts_time -of csv=p=0 a.nut | grep '^[va]' |
+    awk -F, 'NR > 1 && $2 < last - 1 { print $1, "comes late by", last - $2; exit 1 } $2 > last { last = $2 }'
+}
+
+@test "a T0 in the past, further back than what standby kept: from the oldest on, later on the same timeline" {
+  standby --preroll 1
+  peer standby status status status start:-60000 started stop:200 stopped >said
+  wait $CAPTURE_PID
+  within "$(behind_t0 v)" 58.5 60.1
+  within "$(behind_t0 a)" 58.5 60.1
+  [ "$(packet_times a.nut v | wc -l)" -ge 15 ]
+  recorded
+}
+
+@test "a T0 in the past, and standby kept nothing: it begins at once, later on the same timeline, both tracks alike" {
+  standby --preroll 0
   peer standby start:-3000 started stop:1000 stopped >said
   wait $CAPTURE_PID
-  zero=$(date -u -d "$(tag_of a.nut format_tags=maycast-t0)" +%s.%N)
-  for stream in v a; do
-    awk -v zero="$zero" -v kind=$stream 'NR == 1 { exit !($1 - zero >= 2.9 && $1 - zero < 3.5) }' <(packet_times a.nut $stream)
-  done
+  within "$(behind_t0 v)" 2.9 3.5
+  within "$(behind_t0 a)" 2.9 3.5
   recorded
+}
+
+@test "each picture and each sample has the time that it was made at, before the command and behind it" {
+  # The n-th picture is as bright as n says, for 6 seconds; the sample at t is mod(t, 1) - 0.5. So both tell where their source began.
+  VIDEO='lavfi:nullsrc=size=64x64:rate=30,geq=lum=16+mod(N\,180):cb=128:cr=128'
+  AUDIO='lavfi:aevalsrc=mod(t\,1)-0.5:sample_rate=48000'
+  for t0 in -2000 500; do
+    rm -f ready
+    before=$(date +%s.%N)
+    standby --audio-codec flac
+    after=$(date +%s.%N)
+    peer standby status status status status start:$t0 started stop:1500 stopped >said
+    wait $CAPTURE_PID
+    ffmpeg -nostdin -v error -y -i a.nut -map 0:v -fps_mode passthrough -pix_fmt yuv420p -f rawvideo v.raw -map 0:a -f s16le a.raw
+    od -An -v -tu1 -w6144 v.raw | awk '{ print $1 - 16 }' | paste - <(packet_times a.nut v) >pictures
+    begin=$(packet_times a.nut a | head -1)
+    od -An -v -td2 -w2 a.raw | awk -v begin="$begin" '{ printf "%s %.6f\n", $1, begin + (NR - 1) / 48000 }' >samples
+    [ "$(wc -l <samples)" -ge 47900 ]
+    awk -v before="$before" -v after="$after" '
+      function part(x, of) { x -= of * int(x / of); return x < 0 ? x + of : x }
+      FILENAME == "pictures" { n = $1; if (FNR > 1 && part(n - last, 180) != 1) { print "picture", n, "behind", last; exit 1 }
+        last = n; zero = part($2 - n / 30, 6)
+        if (FNR == 1) { first = zero; from = part(before, 6); d = part(zero - from, 6)
+          if (d > after - before) { print "the source began", d, "behind its start"; exit 1 } }
+        d = zero - first; if (d < -0.0005 || d > 0.0005) { print "picture", n, "is off by", d; exit 1 } next }
+      FNR % 100 == 1 { d = part($2 - ($1 / 32768 + 0.5) - first + 0.5, 1) - 0.5
+        # Where the ramp falls nobody knows.
+        if ($1 > -32000 && $1 < 32000 && (d < -0.0002 || d > 0.0002)) { print "sample", FNR, "is off by", d; exit 1 } }' pictures samples
+  done
+}
+
+# bats test_tags=long
+@test "an encoder that takes no request for a key frame begins at T0 all the same" {
+  ffmpeg -hide_banner -encoders 2>/dev/null | grep -q libsvtav1 || skip "there is no SVT-AV1"
+  # Told when it may have been found out, and before.
+  for steps in "status status status start:1500" start:1500; do
+    rm -rf ready recording
+    standby --video-codec libsvtav1
+    # shellcheck disable=SC2086 # several steps
+    peer standby $steps started stop:2500 stopped >said
+    wait $CAPTURE_PID
+    expect_span 1000
+    recorded
+  done
+}
+
+@test "stopped before its T0, it ends at once, and not a frame came" {
+  standby
+  peer standby start:30000 started stop error >said
+  code=0
+  wait $CAPTURE_PID || code=$?
+  [ $code -eq 66 ]
+  grep -q "not a single frame" said
 }
 
 @test "the loss of the peer is no stop: another one comes and finds it recording" {
@@ -82,9 +179,11 @@ expect_span() {
 
 @test "what the peer hears: what came, what is lost, the load and the level" {
   standby
-  peer standby status start:0 started status status stop stopped >said
+  peer standby status status start:0 started status status stop stopped >said
   wait $CAPTURE_PID
-  jq -se 'map(select(.event == "status")) | .[0].state == "standby" and .[0].video_frames == 0 and
+  # In standby the encoders work as well, and nothing of it counts.
+  jq -se 'map(select(.event == "status")) | .[1].state == "standby" and .[1].video_seen > 0 and .[1].video_frames == 0 and
+    .[1].audio_frames == 0 and (.[1].encoder_load_percent | type) == "number" and
     .[-1].state == "started" and .[-1].video_frames > 0 and .[-1].dropped_packets == 0 and
     (.[-1].encoder_load_percent | type) == "number" and .[-1].sound_peak_db < -17 and .[-1].sound_peak_db > -19' said
 }

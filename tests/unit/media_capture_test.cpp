@@ -12,6 +12,7 @@
 #include "media/capture.hpp"
 #include "media/capture_options.hpp"
 #include "media/packet_queue.hpp"
+#include "media/standby_ring.hpp"
 #include "media/timeline.hpp"
 
 namespace mc::media {
@@ -74,23 +75,27 @@ TEST(Timeline, OnTheSessionClockNeitherWallClockNorSuspendBeforeCounts) {
   EXPECT_EQ(*timeline.end_ticks(90'000) - timeline.t0_ticks(90'000), 225'000);
 }
 
+std::int64_t at(const Timeline& timeline, std::int64_t device_us) {
+  return timeline.from_monotonic(timeline.monotonic_of_device_us(device_us));
+}
+
 TEST(Timeline, DevicesMayStampByEitherClock) {
   FakeClock clock;
   const Timeline timeline(clock);
   clock.pass(60'000'000'000);
   const std::int64_t captured = timeline.now_ns() - 20'000'000;
-  EXPECT_EQ(timeline.from_device_us((clock.monotonic - 20'000'000) / 1000), captured);
-  EXPECT_EQ(timeline.from_device_us((clock.wall - 20'000'000) / 1000), captured);
+  EXPECT_EQ(at(timeline, (clock.monotonic - 20'000'000) / 1000), captured);
+  EXPECT_EQ(at(timeline, (clock.wall - 20'000'000) / 1000), captured);
   // After a step the device's wall clock is the stepped one, and the capture time is still right.
   clock.wall += 7200'000'000'000;
-  EXPECT_EQ(timeline.from_device_us((clock.wall - 20'000'000) / 1000), captured);
+  EXPECT_EQ(at(timeline, (clock.wall - 20'000'000) / 1000), captured);
 }
 
 TEST(Timeline, AStampThatMeansNothingIsNow) {
   FakeClock clock;
   const Timeline timeline(clock);
-  EXPECT_EQ(timeline.from_device_us(0), timeline.now_ns());
-  EXPECT_EQ(timeline.from_device_us(-1), timeline.now_ns());
+  EXPECT_EQ(at(timeline, 0), timeline.now_ns());
+  EXPECT_EQ(at(timeline, -1), timeline.now_ns());
 }
 
 TEST(DeviceSpec, NamesAreSplitAtTheFirstColon) {
@@ -180,6 +185,68 @@ TEST(PacketQueue, ASourceThatCanWaitIsLetGoWhenThereIsRoom) {
   while (queue.pop()) ++count;
   source.join();
   EXPECT_EQ(count, 3);
+}
+
+TEST(PacketQueue, WhatStandbyKeptIsInTheOrderOfItsTimes) {
+  const auto at_time = [](std::uint32_t stream, std::int64_t at_ns) {
+    return QueuedPacket{stream, at_ns, true, false, ByteBuffer(1), at_ns};
+  };
+  PacketQueue queue(1000, 3);
+  queue.push_always(at_time(2, 900));  // the event of the start
+  queue.hold(2);
+  std::string order;
+  std::thread reader([&] {
+    while (const auto packet = queue.pop())
+      order += std::to_string(packet->stream) + ":" + std::to_string(packet->pts) + " ";
+  });
+  for (const std::int64_t ns : {100, 200, 300}) queue.push_always(at_time(0, ns));
+  queue.backlog_is_in();
+  queue.push_always(at_time(0, 400));
+  queue.push_always(at_time(1, 50));
+  queue.push_always(at_time(2, 200));  // told in front of the packet of its time
+  queue.push_always(at_time(1, 200));
+  queue.push_always(at_time(1, 350));
+  queue.backlog_is_in();
+  queue.close();
+  reader.join();
+  EXPECT_EQ(order, "2:900 1:50 0:100 0:200 2:200 1:200 0:300 1:350 0:400 ");
+}
+
+TEST(PacketQueue, ABacklogThatDoesNotComeHoldsNobodyBackForLong) {
+  PacketQueue queue(1000, 2);
+  queue.hold(2);
+  queue.push_always(packet(1, true));
+  queue.backlog_is_in();
+  EXPECT_EQ(queue.pop()->pts, 1);
+}
+
+std::string kept_by(StandbyRing<int> ring) {
+  std::string items;
+  while (!ring.empty()) items += std::to_string(ring.pop()) + " ";
+  return items;
+}
+
+TEST(StandbyRing, KeepsItsSpanAndNoMoreThanItsBytes) {
+  StandbyRing<int> ring;
+  ring.set_bounds(100, 1000);
+  for (int i = 0; i < 10; ++i) ring.push(i * 25, 10, i);
+  EXPECT_EQ(kept_by(ring), "5 6 7 8 9 ") << "the oldest is 100 ticks behind the newest";
+  ring.push(230, 965, 10);
+  EXPECT_EQ(kept_by(ring), "7 8 9 10 ");
+  ring.push(231, 2000, 11);
+  EXPECT_EQ(kept_by(ring), "") << "what alone is too large is not kept";
+  ring.push(1000, 1, 12);
+  ring.clear();
+  ring.push(1001, 1000, 13);
+  EXPECT_EQ(kept_by(ring), "13 ");
+}
+
+TEST(StandbyRing, WithoutASpanItKeepsNothing) {
+  StandbyRing<int> ring;
+  ring.push(0, 1, 1);
+  ring.set_bounds(0, 1000);
+  ring.push(0, 1, 2);
+  EXPECT_TRUE(ring.empty());
 }
 
 // One second is one group of pictures: what is dropped in it has no successor that could tell it.

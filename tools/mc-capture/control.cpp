@@ -138,7 +138,7 @@ void Control::tell_status(const media::CaptureProgress& now) {
   status["queued_bytes"] = now.queued_bytes;
   // Digital silence has no level.
   if (levels.sound_peak && *levels.sound_peak > 0) status["sound_peak_db"] = 20 * std::log10(*levels.sound_peak);
-  if (last_status_ns_ > 0 && started_) {
+  if (last_status_ns_ > 0) {
     status["encoder_load_percent"] = (levels.encoding_ns - last_encoding_ns_) * 100 / (now_ns - last_status_ns_);
   }
   last_status_ns_ = now_ns;

@@ -20,6 +20,7 @@ struct Options {
   std::string video_bitrate = "8M", audio_bitrate = "192k";
   double duration_seconds = 0;
   std::uint64_t queue_mb = 60;
+  double preroll_seconds = 5;
   media::CaptureOptions capture;
 };
 
@@ -64,6 +65,10 @@ void add_options(cli::Invocation& in, Options& options) {
       ->capture_default_str()
       ->check(CLI::Range(1, 100'000));
   in.app.add_option("--control", options.control, "unix:PATH: wait in standby for commands on this socket");
+  in.app
+      .add_option("--preroll", options.preroll_seconds, "seconds of standby to keep for a start in the past; 0: none")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 60.0));
   in.add_notify_fd();
 }
 
@@ -89,6 +94,7 @@ Status finish_options(Options& options) {
   if (!options.control.empty() && capture.pace == media::Pace::none) {
     return fail(ErrorKind::usage, "--control and --pace none exclude each other");
   }
+  capture.preroll_ns = std::llround(options.preroll_seconds * 1e9);
   capture.queue_bytes = options.queue_mb * 1'000'000;
   return {};
 }
