@@ -58,22 +58,12 @@ expect_span() {
   done
 }
 
-# behind_t0 v|a: by how many seconds the recording begins behind its T0; sound counts from behind its priming.
-behind_t0() {
-  zero=$(date -u -d "$(tag_of a.nut format_tags=maycast-t0)" +%s.%N)
-  priming=0
-  [ "$1" = v ] || priming=1024
-  awk -v zero="$zero" -v priming=$priming 'NR == 1 { printf "%.6f\n", $1 + priming / 48000 - zero; exit }' <(packet_times a.nut "$1")
-}
-# within VALUE FROM TO
-within() { awk -v x="$1" -v from="$2" -v to="$3" 'BEGIN { exit !(x >= from && x <= to) }' || fail "$1 is not within $2 and $3"; }
-
 @test "a T0 in the past, within what standby kept: from T0 on all the same, sound to the sample, picture from a key frame" {
   standby
   peer standby status status status status start:-2000 started stop:500 stopped >said
   wait $CAPTURE_PID
-  within "$(behind_t0 a)" -0.000011 0.000011
-  begin=$(behind_t0 v)
+  within "$(behind_t0 a.nut a)" -0.000011 0.000011
+  begin=$(behind_t0 a.nut v)
   within "$begin" 0 0.55
   # Without a hole, up to T1, and never longer than a second to the next key frame.
   zero=$(date -u -d "$(tag_of a.nut format_tags=maycast-t0)" +%s.%N)
@@ -94,12 +84,31 @@ within() { awk -v x="$1" -v from="$2" -v to="$3" 'BEGIN { exit !(x >= from && x 
     awk -F, 'NR > 1 && $2 < last - 1 { print $1, "comes late by", last - $2; exit 1 } $2 > last { last = $2 }'
 }
 
+@test "a T0 in the past, and a screen: its pictures have the times of the session clock, before the command and behind it" {
+  start_screen
+  VIDEO=x11:$SCREEN
+  standby --rate 15
+  before=$(date +%s%N)
+  peer standby status status status status start:-2000:5000 started stop:500 stopped >said
+  wait $CAPTURE_PID
+  after=$(date +%s%N)
+  within "$(behind_t0 a.nut v)" 0 0.6
+  within "$(behind_t0 a.nut a)" -0.000011 0.000011
+  # A screen is looked at when the machine comes to it, but not in bursts, and the last picture is before T1.
+  zero=$(date -u -d "$(tag_of a.nut format_tags=maycast-t0)" +%s.%N)
+  awk -v zero="$zero" 'NR > 1 && ($1 <= last || $1 - last > 0.4) { print $1 - last, "in front of", $1 - zero; exit 1 } { last = $1 }
+    END { exit !(NR >= 12 && last - zero < 2.5 && last - zero > 2) }' <(packet_times a.nut v)
+  wall=$(($(date -d "$(tag_of a.nut format_tags=maycast-t0)" +%s%N) - 5000000000))
+  [ "$wall" -ge "$before" ] && [ "$wall" -le "$after" ]
+  recorded
+}
+
 @test "a T0 in the past, further back than what standby kept: from the oldest on, later on the same timeline" {
   standby --preroll 1
   peer standby status status status start:-60000 started stop:200 stopped >said
   wait $CAPTURE_PID
-  within "$(behind_t0 v)" 58.5 60.1
-  within "$(behind_t0 a)" 58.5 60.1
+  within "$(behind_t0 a.nut v)" 58.5 60.1
+  within "$(behind_t0 a.nut a)" 58.5 60.1
   [ "$(packet_times a.nut v | wc -l)" -ge 15 ]
   recorded
 }
@@ -108,8 +117,8 @@ within() { awk -v x="$1" -v from="$2" -v to="$3" 'BEGIN { exit !(x >= from && x 
   standby --preroll 0
   peer standby start:-3000 started stop:1000 stopped >said
   wait $CAPTURE_PID
-  within "$(behind_t0 v)" 2.9 3.5
-  within "$(behind_t0 a)" 2.9 3.5
+  within "$(behind_t0 a.nut v)" 2.9 3.5
+  within "$(behind_t0 a.nut a)" 2.9 3.5
   recorded
 }
 

@@ -46,6 +46,26 @@ is_about() {
   assert_output 0
 }
 
+@test "a microphone in standby: REC that comes 2 s late gets its sound from T0 on, at the sample" {
+  start_pulse
+  mkfifo ready
+  mc-capture --quiet --audio pulse:mic --control unix:control --notify-fd 9 9>ready >a.nut 2>err &
+  pid=$!
+  own_child $pid
+  read -r _ <ready
+  "$MC_SOURCE/tests/helpers/capture-peer" control standby status status status status start:-2000 started stop:1000 stopped
+  wait $pid
+  within "$(behind_t0 a.nut a)" -0.000021 0.000021
+  mc-mux --quiet <a.nut | mc-spool --quiet write recording
+  mc-verify --quiet recording
+  mc-join --quiet recording -o a.m4a
+  is_about a.m4a 3
+  n=$(crossings a.m4a)
+  [ "$n" -ge 870 ] && [ "$n" -le 890 ] || fail "$n crossings instead of 880"
+  run grep -c '^# gap' recording/manifest
+  assert_output 0
+}
+
 @test "a sound server that dies is a device that is lost: exit 74, what came is whole, and no end is said" {
   start_pulse
   mc-capture --quiet --audio pulse:mic >a.nut 2>err &

@@ -146,6 +146,17 @@ expect_playable() {
 events_of() { mc-mux --quiet <"$1" | strings -n 10 | grep -o '{"event":.*}'; }
 tag_of() { ffprobe -v quiet -show_entries "$2" -of default=nk=1:nw=1 "$1" | head -1; }
 
+# behind_t0 NUT v|a: by how many seconds picture or sound begins behind T0; sound counts from behind 1024 samples of priming.
+behind_t0() {
+  local zero priming=0
+  zero=$(date -u -d "$(tag_of "$1" format_tags=maycast-t0)" +%s.%N)
+  [ "$2" = v ] || priming=1024
+  awk -v zero="$zero" -v priming=$priming 'NR == 1 { printf "%.6f\n", $1 + priming / 48000 - zero; exit }' <(packet_times "$1" "$2")
+}
+
+# within VALUE FROM TO
+within() { awk -v x="$1" -v from="$2" -v to="$3" 'BEGIN { exit !(x >= from && x <= to) }' || fail "$1 is not within $2 and $3"; }
+
 # A screen for the capture that may go away under it; sets SCREEN and SCREEN_PID.
 start_screen() {
   command -v Xvfb >/dev/null || skip "Xvfb is not installed"
