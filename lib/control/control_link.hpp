@@ -9,9 +9,10 @@
 //   link->set_telemetry(…);                               // as often as wanted
 //   link->clock_at(monotonic_us)                          // session time there, and how wrong that can be
 //
-// Two ways lead to the session. The WebSocket (RFC 6455) is the quick one, and the only one that has the clock. While
-// it is not there, or nothing has been heard on it for some seconds, the session is asked for by GET, every `poll_ms`,
-// so that a rig behind a proxy that lets no WebSocket through obeys within about a second. A proxy named in the
+// Two ways lead to the session. The WebSocket (RFC 6455) is the quick one, and the clock is compared over it. While it is
+// not there, or nothing has been heard on it for some seconds, the session is asked for by GET, every `poll_ms`,
+// so that a rig behind a proxy that lets no WebSocket through obeys within about a second; the view's own time is then what
+// the clock is compared by, within half of what the request took. A proxy named in the
 // environment (https_proxy …) is used by that second way only, for libcurl is who knows it; the same goes for
 // redirects.
 //

@@ -56,6 +56,10 @@ void SessionPoller::run() {
     const std::int64_t asked_us = monotonic_us();
     auto view = client_.view(session_);
     if (is_stopping_) return;
+    // When it was made is session time, somewhere between the question and the answer.
+    if (view && view->now_ns > 0) {
+      state_.add_sample({asked_us, view->now_ns / 1000, view->now_ns / 1000, monotonic_us()});
+    }
     Status shown = view ? state_.show(std::move(*view), asked_us) : fail(std::move(view).error());
     state_.polled(shown ? std::nullopt : std::optional(std::move(shown).error()));
     // A server that needs long for its answer gets some rest.

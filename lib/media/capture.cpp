@@ -47,6 +47,7 @@ struct Capture::Shared {
   std::shared_ptr<Shared> self;  // while it runs, for its threads
   bool started = false;
   bool stopped_in_standby = false;
+  bool on_session_clock = false;
   std::atomic<std::uint32_t> key_frames_wanted{0};
   std::atomic<bool> writer_failed{false};
   Status written;  // valid once the writer has ended
@@ -171,6 +172,7 @@ void Capture::Shared::tell_clock() {
   event["event"] = "clock";
   event["bound-us"] = timeline.bound_us();
   event["wall-offset-us"] = timeline.wall_offset_ns() / 1000;
+  if (on_session_clock) event["session-offset-us"] = timeline.session_offset_ns() / 1000;
   output.event(std::move(event), timeline.now_ns());
 }
 
@@ -329,7 +331,8 @@ Status Capture::start(const CaptureStart& start) {
   if (shared.started) return fail(ErrorKind::refused, "the capture has started already");
   if (const std::string lost = shared.lost_devices(); !lost.empty()) return fail(ErrorKind::io, lost);
   Timeline& timeline = shared.timeline;
-  timeline.set_session(start.offset_ns, start.bound_us);
+  timeline.set_session(start.clock.offset_ns, start.clock.bound_us);
+  shared.on_session_clock = true;
   timeline.set_t0(start.t0_ns);
   timeline.set_source_zero(timeline.from_monotonic(shared.start_ns));
   if (shared.options.duration_ns) timeline.set_end(start.t0_ns + *shared.options.duration_ns);
@@ -337,12 +340,26 @@ Status Capture::start(const CaptureStart& start) {
   return {};
 }
 
+void Capture::follow(const SessionReading& clock) {
+  Shared& shared = *shared_;
+  if (!shared.on_session_clock) return;
+  const std::int64_t step_ns = shared.timeline.follow_session(clock.offset_ns, clock.bound_us);
+  if (step_ns == 0) return;
+  shared.options.log(LogLevel::warning, "the session clock was stepped by " + std::to_string(step_ns / 1'000'000) +
+                                            " ms; the recording's time was not");
+  json::object event;
+  event["event"] = "clock";
+  event["step-us"] = step_ns / 1000;
+  shared.output.event(std::move(event), shared.timeline.now_ns());
+}
+
 void Capture::stop(std::optional<std::int64_t> t1_ns) {
   Shared& shared = *shared_;
   if (!shared.started) {
     shared.stopped_in_standby = true;
   } else {
-    shared.timeline.set_end(t1_ns ? *t1_ns : shared.timeline.now_ns());
+    const Timeline& timeline = shared.timeline;
+    shared.timeline.set_end(t1_ns ? timeline.from_session(*t1_ns) : timeline.now_ns());
   }
 }
 

@@ -30,10 +30,13 @@
 
 namespace mc::media {
 
-struct CaptureStart {
-  std::int64_t t0_ns = 0;      // session time
+struct SessionReading {
   std::int64_t offset_ns = 0;  // session time minus CLOCK_MONOTONIC
   std::int64_t bound_us = 0;   // how far the offset may be off
+};
+struct CaptureStart {
+  std::int64_t t0_ns = 0;  // session time
+  SessionReading clock;
 };
 struct CaptureLevels {
   std::optional<double> sound_peak;              // since asked last, 1 = full scale
@@ -66,6 +69,8 @@ class Capture {
   // Begins to write. A t0 further in the past than what standby kept: with the oldest of it, later on the same
   // timeline. Kinds: refused (it has begun), io (a device has just been lost).
   Status start(const CaptureStart& start);
+  // What is known of the session clock by now: the recording's time follows it. Before start() it says nothing.
+  void follow(const SessionReading& clock);
   // Ends with what lies before `t1_ns` (session time; nothing: now). In standby: ends, without output.
   void stop(std::optional<std::int64_t> t1_ns);
   void want_key_frame();

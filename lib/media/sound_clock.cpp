@@ -61,10 +61,10 @@ std::int64_t SoundClock::at(std::int64_t n) {
   return segments_.empty() ? n : n + segments_.front().offset;
 }
 
-double SoundClock::drift_ppm() const {
+std::optional<std::int64_t> SoundClock::drift_ppb() const {
   const std::int64_t samples = last_n_ - since_n_;
-  if (kind_ == ClockKind::samples || samples < 10 * static_cast<std::int64_t>(rate_)) return 0;
-  return -(offset_ - since_offset_) / static_cast<double>(samples) * 1e6;
+  if (kind_ == ClockKind::samples || samples < 10 * static_cast<std::int64_t>(rate_)) return std::nullopt;
+  return std::llround(-(offset_ - since_offset_) / static_cast<double>(samples) * 1e9);
 }
 
 }  // namespace mc::media

@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 
 namespace mc::media {
 
@@ -37,9 +38,9 @@ class SoundClock {
   // The same for what was measured last, without forgetting anything.
   std::int64_t latest(std::int64_t n) const { return segments_.empty() ? n : n + segments_.back().offset; }
 
-  // Of the device against the capture clock, in parts per million, positive when the device is fast; 0 until enough is
-  // known.
-  double drift_ppm() const;
+  // Of the device against the capture clock, since the last hole, in parts per thousand million, positive when the
+  // device is fast. Nothing: it is not known yet, or there is none.
+  std::optional<std::int64_t> drift_ppb() const;
 
  private:
   struct Segment {

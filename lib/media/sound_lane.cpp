@@ -18,7 +18,7 @@ extern "C" {
 namespace mc::media {
 namespace {
 
-constexpr std::int64_t kDriftEverySeconds = 60;
+constexpr std::int64_t kDriftEverySeconds = 1;
 
 std::string layout_name(const AVChannelLayout& layout) {
   AVChannelLayout named{};
@@ -172,13 +172,13 @@ Status SoundLane::record(AVFrame* frame, std::int64_t stamp) {
 
 void SoundLane::tell_drift(std::int64_t ticks) {
   if (!live_ || ticks < next_drift_ticks_) return;
-  const bool first = next_drift_ticks_ == 0;
   next_drift_ticks_ = ticks + kDriftEverySeconds * timescale_;
-  if (first) return;
+  const auto drift = clock_->drift_ppb();
+  if (!drift) return;
   json::object event;
   event["event"] = "drift";
   event["track"] = stream_index_ + 1;
-  event["ppm"] = clock_->drift_ppm();
+  event["ppb"] = *drift;
   output_.event(std::move(event), rescale(ticks, timescale_, kNanosecondsPerSecond));
 }
 

@@ -80,6 +80,10 @@ void Pipeline::begin(std::int64_t t0_ns, const ClockReading& clock) {
       {{"command", "start"}, {"t0", format_utc(t0_ns)}, {"offset_us", clock.offset_us}, {"bound_us", clock.bound_us}});
 }
 
+void Pipeline::tell_clock(const ClockReading& clock) {
+  capture_.send({{"command", "clock"}, {"offset_us", clock.offset_us}, {"bound_us", clock.bound_us}});
+}
+
 void Pipeline::end(std::optional<std::int64_t> t1_ns) {
   was_told_ = true;
   json::object command{{"command", "stop"}};

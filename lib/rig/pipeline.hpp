@@ -63,6 +63,7 @@ class Pipeline {
   Status start_storing(const std::string& directory, const std::string& path);
   bool is_storing() const { return is_adopted_ || programs_[kSpool].has_value(); }
   void begin(std::int64_t t0_ns, const ClockReading& clock);
+  void tell_clock(const ClockReading& clock);  // by which the recording's time goes on
   void end(std::optional<std::int64_t> t1_ns);
   // Asks politely first, SIGTERM; a second call kills.
   void break_off();

@@ -4,6 +4,7 @@
 #include <csignal>
 
 #include "base/clock.hpp"
+#include "rig/inhibitor.hpp"
 #include "rig/monotonic.hpp"
 #include "rig/pipeline.hpp"
 #include "rig/upload_watch.hpp"
@@ -40,7 +41,8 @@ class Supervisor {
                    .log_path = in_directory(kLogName),
                    .log_fd = log_fd}),
         log_fd_(log_fd),
-        upload_(options.directory, log_fd, options.log) {}
+        upload_(options.directory, log_fd, options.log),
+        inhibitor_(options.log) {}
 
   Status run();
 
@@ -78,6 +80,7 @@ class Supervisor {
   Pipeline pipeline_;
   int log_fd_;
   UploadWatch upload_;
+  Inhibitor inhibitor_;
   std::optional<sys::Process> close_;
   std::optional<spool::ManifestFollower> manifest_;
   std::int64_t chunks_ = 0, recorded_before_ms_ = 0;
@@ -146,6 +149,7 @@ Status Supervisor::obey(const json::object& command) {
   if (!clock) return fail(ErrorKind::usage, "a clock without offset or bound");
   // Not worth a flush: whoever starts without it takes the one before.
   order_.clock = std::move(clock);
+  pipeline_.tell_clock(*order_.clock);
   return {};
 }
 
@@ -302,6 +306,7 @@ void Supervisor::give_up(const std::string& why) {
 
 void Supervisor::drive_upload() {
   if (!has_take() || order_.is_over()) return;
+  inhibitor_.hold("the recording " + order_.session + "/" + order_.take + " is not on the server yet");
   const bool was_synced = upload_.is_synced();
   upload_.look(order_);
   if (!upload_.is_synced() || was_synced) return;

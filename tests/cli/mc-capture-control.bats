@@ -265,3 +265,16 @@ expect_span() {
   assert_output --partial '"event":"end"'
   recorded
 }
+
+@test "a step of the session clock moves neither what was recorded nor the end" {
+  standby
+  peer standby start:300 started status clock:5000 clock:1 stop:1900 stopping stopped >said
+  wait $CAPTURE_PID
+  # The end is in the stepped clock's words.
+  expect_span 1600
+  recorded
+  grep -qE '^# clock .*step-us=5000000 ' recording/manifest
+  [ "$(grep -c 'step-us' recording/manifest)" -eq 1 ]
+  grep -qE '^# clock .*session-offset-us=[0-9]+ ' recording/manifest
+  grep -q 'the session clock was stepped by 5000 ms' err
+}

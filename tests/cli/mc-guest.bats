@@ -35,6 +35,26 @@ frames() { ffprobe -v error -count_packets -select_streams "$2" -show_entries st
   assert_equal "$(find rig-*/.guest -name order)" ""
 }
 
+@test "as long as a take is not Synced, logind is asked to let nobody shut the machine down" {
+  mkdir bin
+  mkfifo released
+  printf '#!/bin/sh\necho "$*" >"%s/held"\ncat\necho "$?" | timeout 30 tee "%s/released"\n' "$PWD" "$PWD" >bin/systemd-inhibit
+  chmod +x bin/systemd-inhibit
+  PATH=$PWD/bin:$PATH
+  start_session alice
+  start_guest alice
+  [ ! -e held ]
+  mc-direct --quiet rec "$SESSION"
+  until_view '.guests[0].telemetry | .state == "recording" and .recorded_ms >= 500'
+  run -0 cat held
+  assert_output --partial '--what=shutdown:sleep --mode=block --who=mc-guest'
+  assert_output --partial "the recording $SESSION/001 is not on the server yet"
+  mc-direct --quiet stop "$SESSION"
+  read -rt 60 <released
+  mc-direct --quiet wait "$SESSION" 001 --timeout 60s
+  end_guest alice 0
+}
+
 # bats test_tags=long
 @test "an agent that is killed in mid-take comes back to its supervisor, and no frame is lost" {
   start_session alice

@@ -512,6 +512,11 @@ TEST(ControlLink, WithoutWebSocketViewsComeByPolling) {
     ASSERT_TRUE(alice.await_view(2));
     EXPECT_LE(now_ms() - begun_ms, 2 * 500);
     EXPECT_FALSE(alice.online);
+    // The view's own time is what there is of the clock. This server's stands.
+    const std::int64_t here_us = system_clock().monotonic_ns() / 1000;
+    const auto clock = alice.link().clock_at(here_us);
+    ASSERT_TRUE(clock);
+    EXPECT_NEAR(static_cast<double>(here_us + clock->offset_us), 1'795'000'000e6, 10e6);
     EXPECT_TRUE(alice.await_trouble(answer.kind, std::to_string(answer.status)));
     EXPECT_EQ(server.locked([&] { return seen; }),
               std::set<std::string>{"/room/v1/sessions/studio-a/control mc-test 1"});

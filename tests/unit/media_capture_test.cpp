@@ -75,6 +75,84 @@ TEST(Timeline, OnTheSessionClockNeitherWallClockNorSuspendBeforeCounts) {
   EXPECT_EQ(*timeline.end_ticks(90'000) - timeline.t0_ticks(90'000), 225'000);
 }
 
+// On the session clock, with a bound of 20 ms.
+struct SessionTimeline {
+  static constexpr std::int64_t kStart = 1'795'341'605'000'000'000;
+  FakeClock clock;
+  Timeline timeline{clock};
+  const std::int64_t offset = kStart - clock.monotonic;
+  SessionTimeline() { timeline.set_session(offset, 20'000); }
+};
+
+TEST(Timeline, FollowsTheSessionClockSlowly) {
+  SessionTimeline s;
+  std::int64_t passed = 0;
+  for (int i = 0; i < 60; ++i) {
+    // No jump, and no second is longer than the other by more than half a thousandth and the pace.
+    const std::int64_t before = s.timeline.now_ns();
+    EXPECT_EQ(s.timeline.follow_session(s.offset + 10'000'000, 500), 0);
+    EXPECT_EQ(s.timeline.now_ns(), before);
+    s.clock.pass(1'000'000'000);
+    EXPECT_NEAR(static_cast<double>(s.timeline.now_ns() - before - 1'000'000'000), 0, 600'000);
+    // What was captured a moment ago is where it was.
+    EXPECT_NEAR(static_cast<double>(s.timeline.from_monotonic(s.clock.monotonic - 1'000'000)),
+                static_cast<double>(s.timeline.now_ns() - 1'000'000), 1'000);
+    s.clock.pass(9'000'000'000);
+    passed += 10'000'000'000;
+  }
+  EXPECT_EQ(s.timeline.bound_us(), 500);
+  EXPECT_NEAR(static_cast<double>(s.timeline.session_offset_ns() - s.offset), 10'000'000, 50'000);
+  EXPECT_NEAR(static_cast<double>(s.timeline.now_ns() - s.kStart - passed), 10'000'000, 50'000);
+}
+
+// Clocks 100 millionths apart, and readings anywhere within 15 ms of the truth.
+TEST(Timeline, LearnsThePaceAndBelievesNoSingleReading) {
+  SessionTimeline s;
+  std::int64_t truth = 0, worst = 0;
+  for (int i = 0; i < 1'440; ++i) {
+    s.clock.pass(10'000'000'000);
+    truth += 1'000'000;
+    const std::int64_t wrong = (i * 7'919 % 31 - 15) * 1'000'000;
+    EXPECT_EQ(s.timeline.follow_session(s.offset + truth + wrong, 20'000), 0);
+    if (i > 30) worst = std::max(worst, std::abs(s.timeline.session_offset_ns() - s.offset - truth));
+  }
+  EXPECT_LT(worst, 6'000'000);
+  // An hour without any: by the pace that was learned.
+  s.clock.pass(3'600'000'000'000);
+  EXPECT_NEAR(static_cast<double>(s.timeline.session_offset_ns() - s.offset - truth), 360'000'000, 60'000'000);
+}
+
+TEST(Timeline, FollowsWhatDriftedWhileNobodyWasThere) {
+  SessionTimeline s;
+  for (int hour = 0; hour < 4; ++hour) s.clock.pass(3'600'000'000'000);
+  EXPECT_EQ(s.timeline.follow_session(s.offset + 1'440'000'000, 500), 0);
+}
+
+TEST(Timeline, AStepOfTheSessionClockIsLeftOutForGood) {
+  SessionTimeline s;
+  s.clock.pass(10'000'000'000);
+  EXPECT_EQ(s.timeline.follow_session(s.offset + 5'000'000'000, 500), 5'000'000'000);
+  EXPECT_EQ(s.timeline.now_ns(), s.kStart + 10'000'000'000);
+  EXPECT_EQ(s.timeline.from_session(s.kStart + 20'000'000'000), s.kStart + 15'000'000'000);
+  // Drift behind the step is followed as before it.
+  s.clock.pass(10'000'000'000);
+  EXPECT_EQ(s.timeline.follow_session(s.offset + 5'000'400'000, 500), 0);
+  s.clock.pass(10'000'000'000);
+  const double after = static_cast<double>(s.kStart + 30'000'000'000);
+  EXPECT_NEAR(static_cast<double>(s.timeline.now_ns()), after, 100'000);
+  EXPECT_EQ(s.timeline.follow_session(s.offset, 500), -5'000'000'000 - 400'000);
+  s.clock.pass(10'000'000'000);
+  EXPECT_NEAR(static_cast<double>(s.timeline.now_ns()), after + 10'000'000'000, 200'000);
+}
+
+TEST(Timeline, ASuspendIsNoStepOfTheSessionClock) {
+  SessionTimeline s;
+  s.clock.pass(10'000'000'000);
+  s.clock.suspended += 3600'000'000'000;  // the offset to a clock that stood is more by as much
+  EXPECT_EQ(s.timeline.follow_session(s.offset + 3600'000'000'000, 500), 0);
+  EXPECT_EQ(s.timeline.now_ns(), s.kStart + 3610'000'000'000);
+}
+
 std::int64_t at(const Timeline& timeline, std::int64_t device_us) {
   return timeline.from_monotonic(timeline.monotonic_of_device_us(device_us));
 }

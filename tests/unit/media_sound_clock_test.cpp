@@ -35,7 +35,7 @@ struct Drift {
       rises = rises && said > last;
       last = said;
     }
-    ppm = clock.drift_ppm();
+    ppm = static_cast<double>(clock.drift_ppb().value_or(0)) / 1000;
   }
 };
 

@@ -18,6 +18,13 @@ constexpr std::size_t kMaxLineBytes = 4096;
 constexpr std::int64_t kStatusEveryNs = 1'000'000'000;
 constexpr std::int64_t kMaxMicroseconds = 9'000'000'000'000'000;  // of an offset: in nanoseconds it still fits
 
+Result<media::SessionReading> parse_clock(const json::object& request) {
+  const auto offset_us = json::get_int(request, "offset_us"), bound_us = json::get_int(request, "bound_us");
+  if (!offset_us || std::abs(*offset_us) > kMaxMicroseconds) return fail(ErrorKind::usage, "no offset_us");
+  if (!bound_us || *bound_us < 0 || *bound_us > kMaxMicroseconds) return fail(ErrorKind::usage, "no bound_us");
+  return media::SessionReading{*offset_us * 1000, *bound_us};
+}
+
 }  // namespace
 
 Result<Control> Control::open(const std::string& address) {
@@ -85,6 +92,10 @@ void Control::obey(const std::string& line) {
     done = start(*request);
   } else if (command == "stop") {
     done = stop(*request);
+  } else if (command == "clock") {
+    const auto clock = parse_clock(*request);
+    if (clock) capture_->follow(*clock);
+    done = clock ? Status{} : Status(fail(clock.error()));
   } else if (command == "keyframe") {
     capture_->want_key_frame();
     tell({{"event", "keyframe"}});
@@ -97,11 +108,7 @@ void Control::obey(const std::string& line) {
 Status Control::start(const json::object& request) {
   media::CaptureStart start;
   MC_TRY_ASSIGN(start.t0_ns, parse_utc(json::get_string(request, "t0").value_or("")));
-  const auto offset_us = json::get_int(request, "offset_us"), bound_us = json::get_int(request, "bound_us");
-  if (!offset_us || std::abs(*offset_us) > kMaxMicroseconds) return fail(ErrorKind::usage, "no offset_us");
-  if (!bound_us || *bound_us < 0 || *bound_us > kMaxMicroseconds) return fail(ErrorKind::usage, "no bound_us");
-  start.offset_ns = *offset_us * 1000;
-  start.bound_us = *bound_us;
+  MC_TRY_ASSIGN(start.clock, parse_clock(request));
   // Whoever lost the answer asks again; the clock that was given first counts.
   if (!started_ || started_->t0_ns != start.t0_ns) {
     MC_TRY(capture_->start(start));
