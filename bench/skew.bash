@@ -17,11 +17,11 @@ burned() {
       }')
 }
 # ahead FILE: by how many milliseconds the burned clock is ahead of the file's own time: the median of its last pictures.
-ahead() { burned "$1" | tail -n 150 | awk '{ print $2 - $1 * 1000 }' | median; }
-# beep FILE: where in two seconds of the file's own time the beeps of its last seconds begin, in milliseconds.
+ahead() { burned "$1" | tail -n 150 | awk '{ printf "%.3f\n", $2 - $1 * 1000 }' | sort -g | sed -n 75p; }
+# beep FILE: where in two seconds of the file's own time the beeps of its last seconds end, in milliseconds.
 beep() {
   ffmpeg -nostdin -v info -i "$1" -map 0:a -af silencedetect=n=-20dB:d=0.5 -f null - 2>&1 |
-    sed -n 's/.*silence_end: \([0-9.]*\) .*/\1/p' | tail -n 3 |
+    sed -n 's/.*silence_start: \([0-9.]*\).*/\1/p' | tail -n 3 |
     awk '{ turn = $1 * 3.14159265358979; x += cos(turn); y += sin(turn) } END { print atan2(y, x) / 3.14159265358979 * 1000 }'
 }
 
@@ -75,6 +75,9 @@ start_sound() {
   server_pids+=("$!")
   until [ -p mic ] && [ -S pulse ]; do kill -0 "${server_pids[-1]}" || { say "error: $(cat pulse.log)"; return 1; }; done
   ffmpeg -nostdin -v error -re -f lavfi -i 'aevalsrc=0.5*sin(2*PI*1000*t)*lt(mod(t\,2)\,0.1):s=48000' -f s16le -y mic 2>/dev/null &
+  server_pids+=("$!")
+  # A source that nobody listens to stands still, and gives what has piled up when the first one comes.
+  ffmpeg -nostdin -v error -f pulse -i mic -f null - 2>/dev/null &
   server_pids+=("$!")
   sound=(--audio pulse:mic)
 }
