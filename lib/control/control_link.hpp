@@ -9,12 +9,11 @@
 //   link->set_telemetry(…);                               // as often as wanted
 //   link->clock_at(monotonic_us)                          // session time there, and how wrong that can be
 //
-// Two ways lead to the session. The WebSocket (RFC 6455) is the quick one, and the clock is compared over it. While it is
-// not there, or nothing has been heard on it for some seconds, the session is asked for by GET, every `poll_ms`,
-// so that a rig behind a proxy that lets no WebSocket through obeys within about a second; the view's own time is then what
-// the clock is compared by, within half of what the request took. A proxy named in the
-// environment (https_proxy …) is used by that second way only, for libcurl is who knows it; the same goes for
-// redirects.
+// Two ways lead to the session. The WebSocket (RFC 6455) is the quick one, and the clock is compared over it. While it
+// is not there, or nothing has been heard on it for some seconds, the session is asked for by GET, every `poll_ms`, so
+// that a rig behind a proxy that lets no WebSocket through obeys within about a second; the view's own time is then
+// what the clock is compared by, within half of what the request took. A proxy named in the environment (https_proxy …)
+// is used by that second way only, for libcurl is who knows it; the same goes for redirects.
 //
 // The connection is made again for ever, with backoff. What stands in the way is told as `trouble`, and ends with it:
 //   permission   the token was refused (401, 403); its file is read again each time
