@@ -49,7 +49,7 @@ std::optional<SessionClock::Estimate> SessionClock::at(std::int64_t monotonic_us
   if (samples_.empty()) return std::nullopt;
   const auto best =
       std::ranges::min_element(samples_, {}, [&](const Kept& sample) { return bound_of(sample, monotonic_us); });
-  return Estimate{best->offset_us, bound_of(*best, monotonic_us)};
+  return Estimate{best->offset_us, bound_of(*best, monotonic_us), best->at_us};
 }
 
 std::optional<std::int64_t> SessionClock::worst_round_trip_us() const {

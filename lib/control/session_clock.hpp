@@ -36,6 +36,7 @@ class SessionClock {
   struct Estimate {
     std::int64_t offset_us = 0;  // session time minus CLOCK_MONOTONIC
     std::int64_t bound_us = 0;
+    std::int64_t sampled_us = 0;  // when: CLOCK_MONOTONIC at the sample's t4
   };
   // Nothing: no sample yet.
   std::optional<Estimate> at(std::int64_t monotonic_us) const;

@@ -64,6 +64,7 @@ class Agent {
   std::string trouble_, spool_trouble_;
   std::string last_take_, last_state_;  // of what is over
   std::int64_t next_clock_ns_ = 0;
+  std::optional<std::int64_t> told_sample_us_;
   sys::Watchdog watchdog_;
   std::int64_t fed_chunks_ = -1;
 };
@@ -259,18 +260,19 @@ void Agent::bury() {
 }
 
 std::optional<ClockReading> Agent::clock() const {
-  if (!control_) return std::nullopt;
-  const auto estimate = control_->clock_at(monotonic_ns() / 1000);
+  const auto estimate = control_ ? control_->clock_at(monotonic_ns() / 1000) : std::nullopt;
   if (!estimate) return std::nullopt;
   return ClockReading{estimate->offset_us, estimate->bound_us, {}};
 }
 
+// Only what is new: without the server an old reading says less every minute, and those who record know their pace.
 void Agent::tell_clock() {
-  if (monotonic_ns() < next_clock_ns_) return;
-  const auto reading = clock();
-  if (!reading) return;
+  if (!control_ || monotonic_ns() < next_clock_ns_) return;
+  const auto estimate = control_->clock_at(monotonic_ns() / 1000);
+  if (!estimate || estimate->sampled_us == told_sample_us_) return;
+  told_sample_us_ = estimate->sampled_us;
   next_clock_ns_ = monotonic_ns() + kTellClockEveryNs;
-  for (const Link& link : supervisors_) link->tell_clock(*reading);
+  for (const Link& link : supervisors_) link->tell_clock({estimate->offset_us, estimate->bound_us, {}});
 }
 
 // One state for all the supervisors: what matters most to the director.

@@ -49,6 +49,18 @@ TEST(SessionClock, ASymmetricWayIsExactAndTheBoundIsHalfOfIt) {
   EXPECT_EQ(clock.worst_round_trip_us(), 40'000);
 }
 
+TEST(SessionClock, SaysOfWhenItIs) {
+  const TwoClocks clocks(1'795'000'000'000'000, 0);
+  SessionClock clock;
+  clock.add(clocks.exchange(1'000, 5'000, 0, 5'000));
+  const std::int64_t first_us = clock.at(20'000)->sampled_us;
+  EXPECT_EQ(clock.at(9'000'000)->sampled_us, first_us);
+  clock.add(clocks.exchange(1'000'000, 20'000, 0, 20'000));  // worse, and stays so for 150 s
+  EXPECT_EQ(clock.at(2'000'000)->sampled_us, first_us);
+  clock.add(clocks.exchange(3'000'000, 5'000, 0, 5'000));
+  EXPECT_EQ(clock.at(3'020'000)->sampled_us, first_us + 2'999'000);
+}
+
 TEST(SessionClock, TheTruthLiesWithinTheBoundForHoursWhateverTheWayIsLike) {
   std::mt19937_64 random(7);
   for (const double ppm : {-100.0, -20.0, 0.0, 50.0, 100.0}) {
