@@ -116,8 +116,8 @@ class Rig {
   }
 
   void open_lanes() {
-    format_ = avformat_alloc_context();
-    AVStream* picture = avformat_new_stream(format_, nullptr);
+    format_.reset(avformat_alloc_context());
+    AVStream* picture = avformat_new_stream(format_.get(), nullptr);
     picture->time_base = {1, 1'000'000};
     picture->avg_frame_rate = picture->r_frame_rate = {kFrames, 1};
     picture->codecpar->codec_type = AVMEDIA_TYPE_VIDEO;
@@ -125,7 +125,7 @@ class Rig {
     picture->codecpar->format = AV_PIX_FMT_YUV420P;
     picture->codecpar->width = kWidth;
     picture->codecpar->height = kHeight;
-    AVStream* sound = avformat_new_stream(format_, nullptr);
+    AVStream* sound = avformat_new_stream(format_.get(), nullptr);
     sound->time_base = {1, 1'000'000};
     sound->codecpar->codec_type = AVMEDIA_TYPE_AUDIO;
     sound->codecpar->codec_id = AV_CODEC_ID_PCM_S16LE;
@@ -196,7 +196,7 @@ class Rig {
   Timeline timeline_;
   control::SessionClock session_;
   CaptureOptions options_;
-  AVFormatContext* format_ = nullptr;  // never freed: the program ends with it
+  FormatPtr format_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::vector<Stream> streams_;
   std::unique_ptr<PacketQueue> queue_;
