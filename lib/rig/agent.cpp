@@ -45,6 +45,7 @@ class Agent {
   wire::Telemetry telemetry() const;
   void tell();
 
+  std::optional<control::SessionClock::Estimate> estimate() const;
   std::optional<ClockReading> clock() const;
   SupervisorLink* in_standby() const;
   SupervisorLink* find(const wire::SessionView& view, const std::string& take) const;
@@ -259,20 +260,24 @@ void Agent::bury() {
   std::erase_if(supervisors_, [](const Link& link) { return link->is_over(); });
 }
 
+std::optional<control::SessionClock::Estimate> Agent::estimate() const {
+  return control_ ? control_->clock_at(monotonic_ns() / 1000) : std::nullopt;
+}
+
 std::optional<ClockReading> Agent::clock() const {
-  const auto estimate = control_ ? control_->clock_at(monotonic_ns() / 1000) : std::nullopt;
-  if (!estimate) return std::nullopt;
-  return ClockReading{estimate->offset_us, estimate->bound_us, {}};
+  const auto now = estimate();
+  if (!now) return std::nullopt;
+  return ClockReading{now->offset_us, now->bound_us, {}};
 }
 
 // Only what is new: without the server an old reading says less every minute, and those who record know their pace.
 void Agent::tell_clock() {
-  if (!control_ || monotonic_ns() < next_clock_ns_) return;
-  const auto estimate = control_->clock_at(monotonic_ns() / 1000);
-  if (!estimate || estimate->sampled_us == told_sample_us_) return;
-  told_sample_us_ = estimate->sampled_us;
+  if (monotonic_ns() < next_clock_ns_) return;
+  const auto now = estimate();
+  if (!now || now->sampled_us == told_sample_us_) return;
+  told_sample_us_ = now->sampled_us;
   next_clock_ns_ = monotonic_ns() + kTellClockEveryNs;
-  for (const Link& link : supervisors_) link->tell_clock({estimate->offset_us, estimate->bound_us, {}});
+  for (const Link& link : supervisors_) link->tell_clock({now->offset_us, now->bound_us, {}});
 }
 
 // One state for all the supervisors: what matters most to the director.

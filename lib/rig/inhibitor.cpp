@@ -11,7 +11,8 @@ void Inhibitor::hold(const std::string& why) {
   const auto status = holder_->status();
   if (!status) return;
   log_(LogLevel::info, "systemd-inhibit ended with " + std::to_string(*status) + ": the machine may be shut down");
-  let_go();
+  held_ = sys::Fd();
+  holder_.reset();
 }
 
 Status Inhibitor::start(const std::string& why) {
@@ -20,17 +21,9 @@ Status Inhibitor::start(const std::string& why) {
   MC_TRY_ASSIGN(holder_, sys::Process::start({.program = program,
                                               .arguments = {"--what=shutdown:sleep", "--mode=block", "--who=mc-guest",
                                                             "--why=" + why, "cat"},
-                                              .in_fd = pipe.read_end.get(),
-                                              .out_fd = -1,
-                                              .err_fd = -1,
-                                              .own_session = false}));
+                                              .in_fd = pipe.read_end.get()}));
   held_ = std::move(pipe.write_end);
   return {};
-}
-
-void Inhibitor::let_go() {
-  held_ = sys::Fd();
-  holder_.reset();
 }
 
 }  // namespace mc::rig

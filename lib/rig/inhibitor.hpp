@@ -1,8 +1,7 @@
 // Keeps the machine from being shut down or put to sleep by its users while a recording is not Synced, where logind is
 // there to ask: runs systemd-inhibit(1) with a child that ends when we do, however that is.
 //
-//   inhibitor.hold("recording studio-a/001 is not on the server yet");   // as often as wanted
-//   inhibitor.let_go();
+//   inhibitor.hold("recording studio-a/001 is not on the server yet");   // as often as wanted; until it is destroyed
 //
 // Where it cannot be had (no systemd, no right to it) the recording goes on without. One thread.
 #pragma once
@@ -20,7 +19,6 @@ class Inhibitor {
   explicit Inhibitor(Log log) : log_(std::move(log)) {}
 
   void hold(const std::string& why);
-  void let_go();
 
  private:
   Status start(const std::string& why);
